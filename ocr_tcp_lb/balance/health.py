@@ -1,0 +1,131 @@
+"""Whether a backend gets requests: one table of transitions, and nobody else assigns a state.
+
+`note` turns an outcome into an event, `move` looks the event up in `TRANSITIONS` and starts or resets the
+back-off. UP serves. EJECTED waits for its back-off. TRIAL lets one request through at a time; a whole reply
+makes it UP.
+
+Ejection and the last backend: a refused connection may take down even the last one, because a request kept
+out of the queue would only be refused too, in microseconds; so the queue holds them and each short back-off
+sends one to look. Any other failure spares the last one (`SPARED`): somebody answers there, however badly,
+and holding a minute of requests back would be worse than the errors.
+"""
+
+from enum import Enum, auto
+
+from ocr_tcp_lb.balance.chance import Rng
+from ocr_tcp_lb.balance.outcome import WHOLE_REPLIES, Outcome
+
+ERRORS_TO_EJECT = 2  # one 5xx may be the request's fault; two in a row cost at most two clients
+BACKOFF_FIRST_S = 0.5  # a restarted process is back in about this time
+BACKOFF_GROWTH = 1.5  # doubling to 4 s tripled latency when a fleet came back together
+BACKOFF_MAX_S = 5.0
+BACKOFF_JITTER = 0.1  # either way, so that a fleet ejected together is not tried together
+
+
+class State(Enum):
+    """What a backend's recent past allows it."""
+
+    UP = "up"
+    EJECTED = "ejected"
+    TRIAL = "trial"
+
+
+class Event(Enum):
+    """What can happen to a backend's health."""
+
+    ANSWERED = auto()  # a whole reply below 500
+    ERRED = auto()  # a 5xx, the first in a row
+    FAILED = auto()  # another 5xx in a row, a broken reply, or silence
+    REFUSED = auto()  # no connection
+    SPARED = auto()  # a failure other than REFUSED, but nobody else is up
+    BACKOFF_OVER = auto()
+    NOTHING = auto()  # the client left, or a pooled connection was stale
+
+
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    (State.UP, Event.ANSWERED): State.UP,
+    (State.UP, Event.ERRED): State.UP,
+    (State.UP, Event.FAILED): State.EJECTED,
+    (State.UP, Event.REFUSED): State.EJECTED,
+    (State.UP, Event.SPARED): State.UP,
+    (State.UP, Event.BACKOFF_OVER): State.UP,
+    (State.UP, Event.NOTHING): State.UP,
+    (State.EJECTED, Event.ANSWERED): State.EJECTED,
+    (State.EJECTED, Event.ERRED): State.EJECTED,
+    (State.EJECTED, Event.FAILED): State.EJECTED,
+    (State.EJECTED, Event.REFUSED): State.EJECTED,
+    (State.EJECTED, Event.SPARED): State.EJECTED,
+    (State.EJECTED, Event.BACKOFF_OVER): State.TRIAL,
+    (State.EJECTED, Event.NOTHING): State.EJECTED,
+    (State.TRIAL, Event.ANSWERED): State.UP,
+    (State.TRIAL, Event.ERRED): State.EJECTED,
+    (State.TRIAL, Event.FAILED): State.EJECTED,
+    (State.TRIAL, Event.REFUSED): State.EJECTED,
+    (State.TRIAL, Event.SPARED): State.TRIAL,
+    (State.TRIAL, Event.BACKOFF_OVER): State.TRIAL,
+    (State.TRIAL, Event.NOTHING): State.TRIAL,
+}
+
+
+class Health:
+    """One backend's state, its back-off, and whether a request may come through now.
+
+    `era` counts the changes of state. An attempt speaks only for the era that it was granted in: eight
+    requests that die with their worker are one failure, and one that dies late is no news about the worker's
+    successor.
+    """
+
+    __slots__ = ("_backoff_s", "_errors_in_a_row", "era", "retry_at", "state", "takes_requests")
+
+    def __init__(self) -> None:
+        self.state = State.UP
+        self.era = 0
+        self.retry_at = 0.0  # when the back-off of an EJECTED backend ends
+        self.takes_requests = True  # false while EJECTED, and while a trial is running
+        self._errors_in_a_row = 0
+        self._backoff_s = BACKOFF_FIRST_S
+
+    @property
+    def is_untroubled(self) -> bool:
+        """Whether a good reply would change nothing: up, and the last reply was no error."""
+        return self.state is State.UP and not self._errors_in_a_row
+
+    def take_trial(self) -> None:
+        """Let nobody else through until the trial's outcome is noted."""
+        assert self.takes_requests, "one trial at a time"
+        self.takes_requests = False
+
+    def note(self, outcome: Outcome) -> Event:
+        """Count the outcome of an attempt of this era and return the event that it is; a trial is over."""
+        self.takes_requests = self.state is not State.EJECTED
+        if outcome in WHOLE_REPLIES:
+            self._errors_in_a_row = 0
+            return Event.ANSWERED
+        if outcome is Outcome.SERVER_ERROR:
+            self._errors_in_a_row += 1
+            return Event.ERRED if self._errors_in_a_row < ERRORS_TO_EJECT else Event.FAILED
+        if outcome is Outcome.CONNECT_FAILED:
+            return Event.REFUSED
+        if outcome in (Outcome.BROKE, Outcome.SILENT):
+            return Event.FAILED
+        return Event.NOTHING
+
+    def may_be_spared(self, event: Event) -> bool:
+        """Whether the event would eject, in a way that the last backend is spared from."""
+        return event is not Event.REFUSED and TRANSITIONS[self.state, event] is State.EJECTED
+
+    def move(self, event: Event, now: float, rng: Rng) -> bool:
+        """Apply an event; return whether the state changed."""
+        state = TRANSITIONS[self.state, event]
+        if state is self.state:
+            return False
+        self.state = state
+        self.era += 1
+        self.takes_requests = state is not State.EJECTED
+        self._errors_in_a_row = 0
+        if state is State.EJECTED:
+            self.retry_at = now + self._backoff_s * (1 + BACKOFF_JITTER * (2 * rng.random() - 1))
+            self._backoff_s = min(self._backoff_s * BACKOFF_GROWTH, BACKOFF_MAX_S)
+        elif state is State.UP:
+            self._backoff_s = BACKOFF_FIRST_S
+        return True

@@ -1,0 +1,57 @@
+"""A request's claim on a backend: the ticket that asks, and the lease that it is granted.
+
+A ticket lives as long as its request and remembers where it was tried. A lease is one attempt: it holds one
+slot from the grant until `Fleet.settle`, which must be called exactly once, cancellation included.
+"""
+
+from dataclasses import dataclass, field
+
+from ocr_tcp_lb.balance.backend import Backend
+from ocr_tcp_lb.balance.outcome import FAILURES, Outcome
+
+__all__ = ["Lease", "Outcome", "Ticket"]
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One request that wants a backend; `owner` is what the caller wants to find again, opaque here."""
+
+    owner: object
+    arrived_at: float
+    size_bytes: int | None = None  # of the body, where known
+    tried: set[Backend] = field(default_factory=set)  # backends where an attempt failed
+    attempts: int = 0  # leases granted so far
+    failures: int = 0  # attempts that may have cost a backend work; a refused connection is none
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether it was granted a lease before, and so has waited its turn already."""
+        return self.attempts > 0
+
+    def note(self, backend: Backend, outcome: Outcome) -> None:
+        """Remember how an attempt ended; the fleet calls this when the lease is settled."""
+        if outcome in FAILURES:
+            self.tried.add(backend)
+            if outcome is not Outcome.CONNECT_FAILED:
+                self.failures += 1
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """One slot of one backend, held for one attempt of one ticket."""
+
+    backend: Backend
+    ticket: Ticket
+    granted_at: float
+    era: int  # of the backend's health when granted; see `health.Health`
+    answered_at: float | None = None  # the caller may note the reply's head here
+    is_settled: bool = False
+
+    def close(self, now: float) -> float:
+        """Mark as settled and return the service time in seconds.
+
+        It ends with the reply's head where that was noted: a slow reader does not make the backend slow.
+        """
+        assert not self.is_settled, f"a lease of {self.backend!r} was settled twice"
+        self.is_settled = True
+        return (now if self.answered_at is None else self.answered_at) - self.granted_at

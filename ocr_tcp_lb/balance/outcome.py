@@ -1,0 +1,24 @@
+"""How an attempt at a backend ended, in the few words that the fleet decides on.
+
+The relay names the outcome once, at the end of an attempt. What it does to counts, learned speed, health and
+the ticket is decided in this room: see `backend`, `health` and `lease`.
+"""
+
+from enum import Enum, auto
+
+
+class Outcome(Enum):
+    """How one attempt ended, seen from the balancer."""
+
+    SERVED = auto()  # a whole reply; the only outcome that teaches a service time
+    CLIENT_ERROR = auto()  # a whole 4xx reply: the backend is well, but refusing in 1 ms is not speed
+    SERVER_ERROR = auto()  # a whole 5xx reply
+    CONNECT_FAILED = auto()  # refused, unreachable or timed out: not a byte of the request was sent
+    BROKE = auto()  # reset, closed early or nonsense, after the connection stood
+    SILENT = auto()  # timed out while the backend had the request
+    CLIENT_LEFT = auto()  # the client went away first; says nothing about the backend
+    STALE = auto()  # a pooled connection was found closed before any byte of the reply; nobody's fault
+
+
+WHOLE_REPLIES = frozenset({Outcome.SERVED, Outcome.CLIENT_ERROR})
+FAILURES = frozenset({Outcome.SERVER_ERROR, Outcome.CONNECT_FAILED, Outcome.BROKE, Outcome.SILENT})

@@ -1,0 +1,81 @@
+"""How long a backend takes, learned from the replies it really gave.
+
+`ServiceTime` is a mean for "who is fastest"; `PeakEwma` is pessimistic, for the policy of that name. Both
+take seconds. Only whole good replies may be fed to them: a worker that fails in 2 ms is broken, not fast.
+"""
+
+import math
+
+TRUSTED_AFTER = 20  # answers averaged before a speed is believed
+BLEND = 0.1  # weight of one new answer among steady ones: a memory of about 10 answers
+OUTLIER_RATIO = 3.0  # one answer counts for at most this many times the mean
+MEMORY_S = 60.0  # after this long without an answer, the next one weighs more than half
+EXPIRY_IN_ANSWERS = 20.0  # an estimate lives for this many service times, and never less than MEMORY_S
+PEAK_DECAY_S = 10.0  # time constant of the decay; Finagle and tower use 10 s
+
+
+class ServiceTime:
+    """A robust running mean: the first answers averaged without the slowest one, then an EWMA.
+
+    The slowest of the first answers is left out because it is often the one that loaded the model.
+    """
+
+    __slots__ = ("_answered_at", "_known_until", "_sample_count", "_slowest_s", "_sum_s", "mean_s")
+
+    def __init__(self) -> None:
+        self.mean_s = 0.0
+        self._known_until = -math.inf
+        self._sample_count = 0
+        self._sum_s = 0.0
+        self._slowest_s = 0.0
+        self._answered_at = 0.0
+
+    def learn(self, sample_s: float, now: float) -> None:
+        """Take in one good answer that took `sample_s` and ended at `now`."""
+        if self._sample_count < TRUSTED_AFTER:
+            self._average(sample_s)
+        else:
+            gap_s = now - self._answered_at
+            blend = (BLEND * MEMORY_S + gap_s) / (MEMORY_S + gap_s)
+            self.mean_s += blend * (min(sample_s, OUTLIER_RATIO * self.mean_s) - self.mean_s)
+        self._answered_at = now
+        if self._sample_count >= TRUSTED_AFTER:
+            self._known_until = now + max(MEMORY_S, EXPIRY_IN_ANSWERS * self.mean_s)
+
+    def _average(self, sample_s: float) -> None:
+        self._sample_count += 1
+        self._sum_s += sample_s
+        self._slowest_s = max(self._slowest_s, sample_s)
+        if self._sample_count < 3:
+            self.mean_s = self._sum_s / self._sample_count
+        else:
+            self.mean_s = (self._sum_s - self._slowest_s) / (self._sample_count - 1)
+
+    def is_known(self, now: float) -> bool:
+        """Whether the mean is to be trusted: enough answers, and the last one not too long ago.
+
+        Estimates expire so that a worker which got faster while others took its work is found again.
+        """
+        return now <= self._known_until
+
+
+class PeakEwma:
+    """A pessimist: jumps to a slower answer at once, and comes down over `PEAK_DECAY_S` (Finagle, tower)."""
+
+    __slots__ = ("_answered_at", "_value_s")
+
+    def __init__(self) -> None:
+        self._value_s = 0.0
+        self._answered_at = 0.0
+
+    def learn(self, sample_s: float, now: float) -> None:
+        """Take in one good answer that took `sample_s` and ended at `now`."""
+        if sample_s < self._value_s:
+            kept = math.exp((self._answered_at - now) / PEAK_DECAY_S)
+            sample_s += kept * (self._value_s - sample_s)
+        self._value_s = sample_s
+        self._answered_at = now
+
+    def value_s(self, now: float) -> float:
+        """Return the estimate decayed to `now`; zero before the first answer."""
+        return self._value_s * math.exp((self._answered_at - now) / PEAK_DECAY_S)

@@ -1,0 +1,45 @@
+"""What a fleet looks like at one moment, as frozen plain data for pages, metrics and tests."""
+
+from dataclasses import dataclass
+
+from ocr_tcp_lb.balance.backend import Backend
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSnapshot:
+    """One backend at one moment."""
+
+    name: str
+    state: str  # up, ejected or trial
+    is_draining: bool
+    weight: float  # as configured; 0 is a reserve
+    in_flight: int
+    limit: float  # infinite when unbounded
+    served: int
+    failed: int
+    service_ms: float  # learned mean; 0 before the first good reply
+
+    @classmethod
+    def of(cls, backend: Backend) -> "BackendSnapshot":
+        """Return what `backend` looks like now."""
+        return cls(
+            name=backend.name,
+            state=backend.health.state.value,
+            is_draining=backend.is_draining,
+            weight=backend.spec.weight,
+            in_flight=backend.in_flight,
+            limit=backend.limit,
+            served=backend.served,
+            failed=backend.failed,
+            service_ms=backend.service.mean_s * 1000,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSnapshot:
+    """All backends and the queue at one moment."""
+
+    policy: str
+    waiting: int
+    queue_size: int
+    backends: tuple[BackendSnapshot, ...]

@@ -1,0 +1,96 @@
+"""The front door: `main(argv)` runs one command and returns the exit code.
+
+0: done as asked. 2: the operator has something to correct, said on standard error, one line a fault. Any
+other exception is a mistake of ours and shows its traceback. Imports that a command does not need are left
+to the commands that do, so that `check` and `--help` work even where the relay cannot.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+import ocr_tcp_lb
+from ocr_tcp_lb import arguments, configfile, options
+from ocr_tcp_lb.errors import LoadBalancerError
+from ocr_tcp_lb.faults import ConfigError, did_you_mean
+
+USAGE_ERROR = 2  # what argparse, grep and HAProxy's -c use
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+
+_COMMANDS_HELP = """
+Commands (run may be left out; each has its own --help):
+  run                         serve
+  demo                        three embedded workers on ports 5000 to 5002, and the balancer before them
+  check                       validate, and print the effective configuration as TOML
+
+Examples:
+  ocr-tcp-lb --listen :4999 --backend http://127.0.0.1:5000/get_ocr --backend http://127.0.0.1:5001/ocr,weight=2
+  ocr-tcp-lb check --config lb.toml
+  ocr-tcp-lb demo
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` (default: the program's arguments) asks for; return the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = words.pop(0) if words and not words[0].startswith("-") else "run"
+    try:
+        if command not in COMMANDS:
+            raise LoadBalancerError(f"there is no command {command!r}; {did_you_mean(command, COMMANDS)}")
+        if "--version" in words:
+            print(f"ocr-tcp-lb {ocr_tcp_lb.__version__}")
+        elif {"-h", "--help"} & set(words):
+            print(help_text(command))
+        else:
+            return COMMANDS[command](words)
+    except ConfigError as error:
+        _complain(error)
+        return USAGE_ERROR
+    except LoadBalancerError as error:
+        print(f"ocr-tcp-lb: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def help_text(command: str) -> str:
+    """Return the help of one command: what it is for, its options by group, and for `run` an example."""
+    usage = f"usage: ocr-tcp-lb {'[run]' if command == 'run' else command} [OPTION...]"
+    ending = _COMMANDS_HELP if command == "run" else ""
+    about = "  --version, --help           say the version, or this"
+    return f"{usage}\n\n{_SUMMARIES[command]}\n{arguments.explain(command)}\n{about}\n{ending}".rstrip()
+
+
+def _complain(error: ConfigError) -> None:
+    count = "1 fault" if len(error.faults) == 1 else f"{len(error.faults)} faults"
+    print(f"ocr-tcp-lb: the configuration has {count}:", file=sys.stderr)
+    for fault in error.faults:
+        print(f"  {fault}", file=sys.stderr)
+
+
+def _run(argv: Sequence[str]) -> int:
+    config = options.load(argv, "run")
+    from ocr_tcp_lb import app
+
+    return app.run(config)
+
+
+def _demo(argv: Sequence[str]) -> int:
+    config = options.load(argv, "demo")
+    from ocr_tcp_lb.demo import show
+
+    return show.run(config)
+
+
+def _check(argv: Sequence[str]) -> int:
+    sys.stdout.write(configfile.render(options.load(argv, "check")))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"run": _run, "demo": _demo, "check": _check}
+
+_SUMMARIES = {
+    "run": ocr_tcp_lb.__doc__.splitlines()[0] if ocr_tcp_lb.__doc__ else "",
+    "demo": "Start three embedded workers and the balancer before them, to try it with curl.",
+    "check": "Validate the configuration of `run` and print the effective one as TOML. Nothing is started.",
+}

@@ -1,0 +1,116 @@
+"""The effective configuration as frozen values: what the operator decided, checked, in the units the code uses.
+
+Nothing here parses or prints (see `options`, `cli`); nothing here changes after start. Sizes are bytes, times
+are seconds, as the names say. Every default states its precedent.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Mode = Literal["http", "tcp"]
+PolicyName = Literal["queue", "round-robin", "random", "least-outstanding", "p2c", "peak-ewma"]
+Concurrency = int | Literal["auto"]
+AccessLogFormat = Literal["text", "json", "off"]
+LoopName = Literal["auto", "uvloop", "asyncio"]
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """A TCP address; an empty host means every IPv4 and IPv6 address of the machine."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A unix stream socket in the file system."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+Address = TcpAddress | UnixAddress
+
+
+@dataclass(frozen=True, slots=True)
+class BackendConfig:
+    """One service behind the balancer: where it is, which path it answers on, how much it can take."""
+
+    name: str
+    host: str
+    port: int
+    path: str = "/"
+    weight: float = 1.0
+    concurrency: Concurrency = "auto"
+    health_path: str = ""  # empty: a TCP connect is the health check
+    max_idle_s: float = 1.0  # Werkzeug and gunicorn close idle connections after 2 s or at once; stay below
+
+    @property
+    def url(self) -> str:
+        """The address as the operator wrote it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueConfig:
+    """The one queue: how many requests may wait, and how long."""
+
+    size: int = 48  # 16 a backend for the three default backends
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each phase may take, in seconds."""
+
+    connect_s: float = 3.0  # one lost SYN (retransmitted after 1 s) is survived
+    head_s: float = 10.0  # from the first byte of a head to its last; against slow-loris clients
+    idle_s: float = 60.0  # between two bytes of a body, and between two requests (nginx: 60-75 s)
+    response_s: float = 300.0  # silence of a backend that has the whole request
+    drain_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what clients may send and what the process may hold."""
+
+    head_bytes: int = 16 * KIB  # HAProxy's tune.bufsize
+    head_fields: int = 100  # HAProxy's tune.http.maxhdr is 101
+    body_bytes: int = 64 * MIB
+    connections: int = 4096
+    request_buffer_bytes: int = 8 * MIB  # a scanned page fits; held before a worker is taken
+    buffer_memory_bytes: int = 256 * MIB  # all requests together
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything `run` needs; made by `options`, read by `app`."""
+
+    listen: tuple[Address, ...] = (TcpAddress("", 4999),)
+    backends: tuple[BackendConfig, ...] = (
+        BackendConfig("b1", "127.0.0.1", 5000, "/get_ocr_api"),
+        BackendConfig("b2", "127.0.0.1", 5001, "/get_ocr"),
+        BackendConfig("b3", "127.0.0.1", 5002, "/get_ocr_api"),
+    )
+    mode: Mode = "http"
+    policy: PolicyName = "queue"
+    queue: QueueConfig = field(default_factory=QueueConfig)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
+    retries: int = 2  # other backends to try where replay is safe
+    replay_post: bool = False  # the operator says that a POST may run twice
+    admin: Address | None = TcpAddress("127.0.0.1", 4998)  # None: no admin listener
+    access_log: AccessLogFormat = "text"
+    loop: LoopName = "auto"

@@ -1,0 +1,173 @@
+"""From what an operator said to a checked `Config`: command line and TOML file, read and judged together.
+
+`load` takes the arguments after the command's name and returns the effective configuration. The command
+line wins over the file, option by option. Every fault of both is found in one pass and raised together as
+one `ConfigError`; nothing is printed, bound or resolved. The options themselves stand in `optiontable`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ocr_tcp_lb import arguments, configfile
+from ocr_tcp_lb.addresses import BackendUrl
+from ocr_tcp_lb.config import BackendConfig, Config
+from ocr_tcp_lb.configfile import Said
+from ocr_tcp_lb.faults import BadValue, ConfigError, Fault, did_you_mean
+from ocr_tcp_lb.optiontable import BACKEND_KEYS, QUEUE_PLACES_PER_BACKEND, Option, options_of
+
+Given = dict[str, list[Said]]
+Values = dict[str, list[Any]]
+
+
+def load(argv: Sequence[str], command: str = "run") -> Config:
+    """Return the effective configuration of `command`; raise `ConfigError` with every fault found."""
+    faults: list[Fault] = []
+    given = arguments.read(argv, command, faults)
+    options = options_of(command)
+    values = _judged(given, options, faults)
+    if "config" in given:
+        said = _known(configfile.read(given["config"][0].text, faults), options, faults)
+        values = _judged(said, options, faults) | values
+    if faults:
+        raise ConfigError(faults)
+    return _configured(options, values)
+
+
+def _known(said: Given, options: Mapping[str, Option], faults: list[Fault]) -> Given:
+    """Return what a file says about options that may stand in a file; report the rest."""
+    names = [option.name for option in options.values() if option.in_file]
+    known: Given = {}
+    for name, entries in said.items():
+        if name in names:
+            known[name] = entries
+        elif entries:
+            where = entries[0].where.removesuffix("[1]")
+            faults.append(Fault(where, "there is no such key", did_you_mean(name, names)))
+    return known
+
+
+def _judged(given: Given, options: Mapping[str, Option], faults: list[Fault]) -> Values:
+    """Parse all that one source says, also what the other source will win over."""
+    return {
+        name: _backends(said, faults) if name == "backend" else _values(options[name], said, faults)
+        for name, said in given.items()
+    }
+
+
+def _values(option: Option, said: Sequence[Said], faults: list[Fault]) -> list[Any]:
+    """Parse the values of one option; those that are refused are reported and left out."""
+    if len(said) > 1 and not option.repeatable:
+        faults.append(Fault(said[0].where.removesuffix("[1]"), "a list cannot stand here", "write one value"))
+        return []
+    placed = [(entry.where, value) for entry in said for value in _parsed(option, entry, faults)]
+    if option.repeatable:
+        # Port 0 is another port each time.
+        fixed = [(where, value) for where, value in placed if getattr(value, "port", None) != 0]
+        faults += _repeated(fixed, "address", "name each address once")
+    return [value for _, value in placed]
+
+
+def _parsed(option: Option, said: Said, faults: list[Fault]) -> list[Any]:
+    if said.keys:
+        faults.append(Fault(said.where, "a table cannot stand here", "write one value, all at the top level"))
+        return []
+    try:
+        return [option.kind.parse(said.text)]
+    except BadValue as bad:
+        faults.append(bad.at(said.where))
+        return []
+
+
+def _backends(said: Sequence[Said], faults: list[Fault]) -> list[BackendConfig]:
+    """Return the backends of one source; those without a usable URL are reported and left out."""
+    placed = [
+        (entry.where, backend) for number, entry in enumerate(said, 1) for backend in _backend(number, entry, faults)
+    ]
+    urls = [(where, backend.url) for where, backend in placed]
+    faults += _repeated(urls, "URL", "name it once: concurrency=N says how much it can take")
+    names = [(where, backend.name) for where, backend in placed]
+    faults += _repeated(names, "name", "give each backend a name of its own")
+    return [backend for _, backend in placed]
+
+
+def _repeated(placed: Sequence[tuple[str, object]], what: str, right: str) -> Iterator[Fault]:
+    first: dict[object, str] = {}
+    for where, value in placed:
+        if value in first:
+            yield Fault(where, f"the {what} {value} is taken by {first[value]}", right)
+        first.setdefault(value, where)
+
+
+def _backend(number: int, said: Said, faults: list[Fault]) -> list[BackendConfig]:
+    """Return one backend, from a table or from `URL,key=value...`; none if its URL is missing or refused."""
+    keys = said.keys or _keys_of_text(said, faults)
+    rows = {row.name: row for row in BACKEND_KEYS}
+    fields: dict[str, Any] = {"name": f"b{number}"}
+    url: BackendUrl | None = None
+    for name, entry in keys.items():
+        if name not in rows:
+            faults.append(Fault(entry.where, "a backend has no such key", did_you_mean(name, rows)))
+            continue
+        for value in _parsed(rows[name], entry, faults):
+            if isinstance(value, BackendUrl):
+                url = value
+            else:
+                fields[rows[name].place] = value
+    if "url" not in keys:
+        faults.append(Fault(said.where, "it has no url", 'add url = "http://HOST:PORT/PATH"'))
+    return [BackendConfig(host=url.host, port=url.port, path=url.path, **fields)] if url else []
+
+
+def _keys_of_text(said: Said, faults: list[Fault]) -> dict[str, Said]:
+    """Split `URL,key=value,...`; the keys are spelled with dashes or underscores, as in a file."""
+    url, *pairs = said.text.split(",")
+    keys = {"url": Said(said.where, url)}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        name = name.strip().replace("_", "-")
+        if not equals:
+            right = "write key=value after a comma; a comma in the path is %2C"
+            faults.append(Fault(said.where, f"{pair!r} is not a key with its value", right))
+        elif name in keys:
+            faults.append(Fault(f"{said.where} {name}", "it is said twice", "keep one of them"))
+        else:
+            keys[name] = Said(f"{said.where} {name}", text.strip())
+    return keys
+
+
+def _configured(options: Mapping[str, Option], values: Values) -> Config:
+    """Put the parsed values over the defaults."""
+    config = Config()
+    for name, parsed in values.items():
+        if options[name].place:
+            config = _placed(config, options[name].place, parsed[0])
+    if "listen" in values:
+        config = replace(config, listen=tuple(values["listen"]))
+    if "backend" in values:
+        config = replace(config, backends=tuple(values["backend"]))
+    if "workers-from" in values:
+        config = replace(config, backends=_on_ports_from(values["workers-from"][0], config.backends))
+    if "concurrency" in values:
+        config = replace(config, backends=_with_concurrency(values["concurrency"][0], config.backends))
+    if "queue-size" not in values:
+        config = _placed(config, "queue.size", QUEUE_PLACES_PER_BACKEND * len(config.backends))
+    return config
+
+
+def _placed(config: Config, place: str, value: Any) -> Config:
+    """Return `config` with the field at `place` (`retries`, `queue.size`) set to `value`."""
+    part, _, name = place.rpartition(".")
+    changes: dict[str, Any] = {name: value}
+    if part:
+        changes = {part: replace(getattr(config, part), **changes)}
+    return replace(config, **changes)
+
+
+def _on_ports_from(first: int, backends: Sequence[BackendConfig]) -> tuple[BackendConfig, ...]:
+    return tuple(replace(backend, port=first + offset) for offset, backend in enumerate(backends))
+
+
+def _with_concurrency(limit: Any, backends: Sequence[BackendConfig]) -> tuple[BackendConfig, ...]:
+    """Give `limit` to the backends that do not say their own."""
+    return tuple(replace(b, concurrency=limit) if b.concurrency == "auto" else b for b in backends)

@@ -1,0 +1,330 @@
+"""One try on one backend: connect, then pump both ways until the reply has ended by its framing.
+
+One wake-up serves both sockets: whichever turns readable or writable wakes the same coroutine, which moves
+whatever can move. So an upload that is still running, an early reply, a client that leaves and a backend that
+closes are all seen by the same few lines.
+
+`run` ends with an Outcome, or raises: AttemptFailed (no byte of a final reply reached the client), ReplyBroken
+(some did), ClientGone, RequestError (the body turned out malformed, too large or too slow).
+"""
+
+import time
+
+from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.relay.buffers import scratch_view
+from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, SinkBroke, SourceBroke
+from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES, Flow
+from ocr_tcp_lb.relay.hub import Hub
+from ocr_tcp_lb.relay.request import Request
+from ocr_tcp_lb.relay.tunnel import Tunnel
+from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
+from ocr_tcp_lb.wire.boundary import reply_head_end
+from ocr_tcp_lb.wire.chunked import ChunkedBody
+from ocr_tcp_lb.wire.errors import ReplyError, RequestError, bad_reply
+from ocr_tcp_lb.wire.head import Framing, ReplyHead
+
+MOST_INTERIM_REPLIES = 32  # a backend that sends 1xx for ever is broken
+CONTINUE, SWITCHING_PROTOCOLS, FIRST_FINAL = 100, 101, 200
+
+
+class Attempt:
+    """One attempt; the caller holds the lease, and closes the attempt when it has ended."""
+
+    __slots__ = (
+        "_connection",
+        "_deaf",
+        "_download",
+        "_hub",
+        "_inbox",
+        "_interim_replies",
+        "_moved",
+        "_reply",
+        "_request",
+        "_surplus",
+        "_upstream",
+        "client_persists",
+    )
+
+    def __init__(self, hub: Hub, request: Request, upstream: Upstream) -> None:
+        self._hub = hub
+        self._request = request
+        self._upstream = upstream
+        self._connection: BackendConnection | None = None
+        self._deaf = False  # the backend takes no more of the request; its reply may still come
+        self._inbox = b""  # the beginning of a reply's head
+        self._interim_replies = 0
+        self._reply: ReplyHead | None = None
+        self._download: Flow | None = None
+        self._moved = -1  # bytes moved when the deadline was last set
+        self.client_persists = False
+
+    async def run(self) -> Outcome:
+        """Carry the request to the backend and its reply to the client.
+
+        An idle connection that proves stale is replaced by a new one, if the request may be sent again.
+        """
+        self._connection = self._upstream.take(self._request.client.wakeup)
+        if self._connection is not None:
+            try:
+                return await self._converse(self._connection)
+            except AttemptFailed as failure:
+                if failure.outcome is not Outcome.STALE or not self._may_send_again():
+                    raise
+                self._connection.channel.close()
+                self._connection = None
+                self._deaf = False
+        self._connection = await self._connect()
+        return await self._converse(self._connection)
+
+    def _may_send_again(self) -> bool:
+        request = self._request
+        may_run_twice = request.head.is_idempotent or self._hub.config.replay_post
+        return may_run_twice and request.upload.is_replayable
+
+    async def _connect(self) -> BackendConnection:
+        client = self._request.client
+        client.allow(self._hub.timeouts.connect_s)
+        return await self._upstream.connect(client.wakeup, lambda: client.expired)
+
+    async def _converse(self, connection: BackendConnection) -> Outcome:
+        request, client = self._request, self._request.client
+        request.record.connected = time.monotonic()
+        self._send_head()
+        while True:
+            more = self._pump(connection)
+            if self._download is not None and self._download.done:
+                return await self._finish(connection)
+            self._say_what_is_wanted(connection)
+            self._set_deadline()
+            if more:
+                client.wakeup.fire_soon()
+            await client.wakeup
+            if client.expired:
+                self._time_is_up()
+
+    def _send_head(self) -> None:
+        request, head = self._request, self._request.head
+        target = self._hub.router.rewritten(head, self._upstream.path)
+        request.upload.start(
+            head.forwarded(target, request.client.hop, request.record.request_id, expect=request.passes_expectation)
+        )
+
+    def _pump(self, connection: BackendConnection) -> bool:
+        """Move what can move, in both directions; True when there is more to do at once."""
+        request, upload = self._request, self._request.upload
+        more = False
+        if not upload.over and not self._deaf:
+            try:
+                more = upload.pump(connection.channel, self._hub.pipes)
+            except SinkBroke:
+                self._deaf = True
+                connection.channel.readable = True  # a reply, or the reason, is there now
+            except SourceBroke as error:
+                raise ClientGone(str(error)) from error
+        if self._reply is None:
+            if not upload.streams:
+                request.client.notice_departure()
+            self._read_reply(connection)
+        if self._download is not None:
+            more = self._pump_reply(self._download) or more
+        return more
+
+    def _pump_reply(self, download: Flow) -> bool:
+        try:
+            return download.pump()
+        except SinkBroke as error:
+            raise ClientGone(str(error)) from error
+        except (SourceBroke, ReplyError) as error:
+            raise ReplyBroken(str(error)) from error
+
+    def _read_reply(self, connection: BackendConnection) -> None:
+        channel = connection.channel
+        while self._reply is None and channel.readable:
+            try:
+                received = channel.receive_into(scratch_view[:FIRST_READ_BYTES])
+            except OSError as error:
+                raise self._closed_early(connection, str(error)) from error
+            if received is None:
+                return
+            if received == 0:
+                raise self._closed_early(connection, "the connection was closed before a reply")
+            data = self._inbox + bytes(scratch_view[:received])
+            try:
+                self._inbox = self._take_heads(connection, data)
+            except ReplyError as error:
+                raise AttemptFailed(Outcome.BROKE, f"{self._name}: {error.message}") from error
+
+    @property
+    def _name(self) -> str:
+        return self._upstream.config.name
+
+    def _closed_early(self, connection: BackendConnection, reason: str) -> AttemptFailed:
+        stale = not connection.is_fresh and not self._inbox and self._interim_replies == 0
+        return AttemptFailed(Outcome.STALE if stale else Outcome.BROKE, f"{self._name}: {reason}")
+
+    def _take_heads(self, connection: BackendConnection, data: bytes) -> bytes:
+        """Take every complete head off the front of what the backend sent; returns the rest."""
+        head = self._request.head
+        while self._reply is None and (end := reply_head_end(data, self._hub.limits.head_bytes)):
+            reply = self._hub.replies.parse(data[:end], head.method)
+            data = data[end:]
+            if reply.status >= FIRST_FINAL or reply.status == SWITCHING_PROTOCOLS:
+                self._begin_reply(connection, reply, data)
+                return b""
+            self._pass_on_interim(reply)
+        return data
+
+    def _pass_on_interim(self, reply: ReplyHead) -> None:
+        """RFC 9110 section 15.2: pass 1xx on, except to HTTP/1.0 clients, and 100 where we answered it ourselves."""
+        request = self._request
+        self._interim_replies += 1
+        if self._interim_replies > MOST_INTERIM_REPLIES:
+            raise bad_reply("too many interim replies")
+        if request.head.minor == 0 or (reply.status == CONTINUE and not request.passes_expectation):
+            return
+        data = reply.forwarded(minor=1, close=False)
+        try:
+            whole = request.client.channel.send(data) == len(data)
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+        if not whole:
+            raise ClientGone("the client does not read its interim replies")
+
+    def _begin_reply(self, connection: BackendConnection, reply: ReplyHead, data: bytes) -> None:
+        request, head = self._request, self._request.head
+        if reply.status == SWITCHING_PROTOCOLS and not head.upgrade:
+            raise bad_reply("101 Switching Protocols, which nobody asked for")
+        framing = reply.framing
+        dechunk = framing is Framing.CHUNKED and head.minor == 0
+        # An upload that is cut short by an early reply leaves bytes on the connection that are no request.
+        self.client_persists = (
+            head.keep_alive
+            and framing is not Framing.UNTIL_CLOSE
+            and not dechunk
+            and not request.upload.streams
+            and not self._hub.draining
+        )
+        prelude = reply.forwarded(
+            minor=head.minor,
+            close=not self.client_persists,
+            dechunk=dechunk,
+            extra=b"X-Request-Id: %b\r\n" % request.record.request_id,
+        )
+        self._reply = reply
+        self._download = Flow(
+            connection.channel,
+            request.client.channel,
+            self._hub.pipes,
+            framing,
+            left=reply.content_length,
+            chunked=ChunkedBody(side="backend") if framing is Framing.CHUNKED else None,
+            dechunk=dechunk,
+        )
+        request.record.answered = time.monotonic()
+        request.record.status = reply.status
+        try:
+            self._download.begin(prelude, data)
+        except ReplyError as error:
+            raise ReplyBroken(str(error)) from error
+
+    def _say_what_is_wanted(self, connection: BackendConnection) -> None:
+        """Register for exactly the events that let something move, or end it."""
+        upload, download, client = self._request.upload, self._download, self._request.client.channel
+        if download is not None and download.is_blocked_by_sink:
+            client.want_write()
+        else:
+            connection.channel.want_read()
+        if self._deaf or not upload.streams:
+            if self._reply is None:
+                client.want_read()  # to notice a client that leaves
+        elif not upload.is_blocked_by_backend:
+            client.want_read()
+        if not self._deaf and upload.is_blocked_by_backend:
+            connection.channel.want_write()
+
+    def _set_deadline(self) -> None:
+        """Renew the deadline whenever bytes have moved since it was set."""
+        upload, download = self._request.upload, self._download
+        moved = upload.bytes_sent + (download.moved if download is not None else 0)
+        if moved == self._moved:
+            return
+        self._moved = moved
+        timeouts = self._hub.timeouts
+        waits_for_backend = (upload.over or self._deaf) if download is None else not download.is_blocked_by_sink
+        self._request.client.allow(timeouts.response_s if waits_for_backend else timeouts.idle_s)
+
+    def _time_is_up(self) -> None:
+        upload, download = self._request.upload, self._download
+        if download is not None:
+            if download.is_blocked_by_sink:
+                raise ClientGone("the client does not read its reply")
+            raise ReplyBroken("the backend fell silent inside its reply")
+        if upload.streams and not upload.is_blocked_by_backend:
+            raise RequestError(408, "body_timeout", "the request's body did not arrive in time")
+        raise AttemptFailed(Outcome.SILENT, f"{self._name} did not answer in time")
+
+    async def _finish(self, connection: BackendConnection) -> Outcome:
+        request, reply, download = self._request, self._reply, self._download
+        assert reply is not None
+        assert download is not None
+        request.record.bytes_out = download.moved
+        if reply.status == SWITCHING_PROTOCOLS:
+            await self._tunnel(connection, download.surplus)
+            return Outcome.SERVED
+        connection.exchanges += 1
+        # Bytes behind a reply's end belong to nobody: such a connection must never serve another client.
+        reusable = reply.keep_alive and request.upload.over and not download.surplus
+        if reusable:
+            self._upstream.give_back(connection)
+            self._connection = None
+        if request.upload.over and not request.upload.whole:
+            request.client.inbox = request.upload.surplus
+        if not self.client_persists and not request.upload.over:
+            await request.client.linger()
+        return _outcome(reply.status)
+
+    async def _tunnel(self, connection: BackendConnection, first: bytes) -> None:
+        """After 101 the connection belongs to another protocol: pass bytes until both sides have ended."""
+        client, record = self._request.client, self._request.record
+        self.client_persists = False
+        record.ending = "tunnel"
+        tunnel = Tunnel(self._hub, client, connection.channel)
+        try:
+            await tunnel.run(client.inbox, first)
+        finally:
+            client.inbox = b""
+            record.bytes_in, record.bytes_out = tunnel.bytes_in, tunnel.bytes_out
+
+    async def outlive_client(self) -> None:
+        """After the client has left: keep the slot until the backend is done with the work, bounded.
+
+        A synchronous worker computes on, whoever listens; the next request must not land behind that ghost. The
+        reply's first byte, or a close, says that it is done.
+        """
+        connection, client = self._connection, self._request.client
+        if connection is None or self._reply is not None or not self._request.upload.over:
+            return
+        channel = connection.channel
+        client.allow(self._hub.timeouts.response_s)
+        while not channel.readable and not client.expired:
+            channel.want_read()
+            await client.wakeup
+
+    def close(self) -> None:
+        """Close what was not given back; safe at any time."""
+        if self._download is not None:
+            self._download.close()
+        if self._connection is not None:
+            self._connection.channel.close()
+            self._connection = None
+
+
+def _outcome(status: int) -> Outcome:
+    """What a reply says of its backend: 4xx is the client's doing and teaches nothing about speed."""
+    match status // 100:
+        case 4:
+            return Outcome.CLIENT_ERROR
+        case 5:
+            return Outcome.SERVER_ERROR
+        case _:
+            return Outcome.SERVED

@@ -1,0 +1,57 @@
+"""How an exchange can fail, in the words that its catcher decides on: whose fault, what to answer, may it run again.
+
+OS errors are translated into these once, where a socket is touched. Protocol errors come from `wire`.
+"""
+
+from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.errors import LoadBalancerError
+
+
+class ClientGone(LoadBalancerError):
+    """The client closed, broke off or stopped reading: there is nobody left to answer."""
+
+
+class ReplyBroken(LoadBalancerError):
+    """The reply broke off after the client had got the beginning of it: all that is left is to break off too."""
+
+
+class SourceBroke(LoadBalancerError):
+    """A flow's source closed or broke before its body had ended."""
+
+
+class SinkBroke(LoadBalancerError):
+    """A flow's sink takes no more bytes, ever."""
+
+
+class Refusal(LoadBalancerError):
+    """The balancer itself answers the request, with this status and code."""
+
+    def __init__(self, status: int, code: str, message: str, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class AttemptFailed(LoadBalancerError):
+    """One attempt on one backend came to nothing, and no byte of a final reply reached the client.
+
+    `nothing_sent` says that the backend cannot have seen any of the request, so any method may be tried elsewhere.
+    """
+
+    def __init__(self, outcome: Outcome, message: str, *, nothing_sent: bool = False) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+        self.message = message
+        self.nothing_sent = nothing_sent
+
+    def as_refusal(self) -> Refusal:
+        """What the client is told when no other attempt is allowed (RFC 9110 sections 15.6.3 and 15.6.5)."""
+        match self.outcome:
+            case Outcome.CONNECT_FAILED:
+                return Refusal(503, "no_backend", self.message, retry_after_s=1)
+            case Outcome.SILENT:
+                return Refusal(504, "backend_silent", self.message)
+            case _:
+                return Refusal(502, "backend_broke", self.message)

@@ -1,0 +1,225 @@
+"""One body on its way from one socket to another: read what the framing allows, hold what the sink does not take.
+
+`pump` moves bytes until one side says "not now" or the body has ended, and never waits. Backpressure follows
+from one rule: nothing is read while something is held. So a flow holds at most one read (a scratch buffer, or
+what one pipe takes), whatever either side does.
+
+Raises SourceBroke (the source ended or failed inside the body), SinkBroke (the sink failed), and what the
+chunked reader raises about malformed chunks.
+"""
+
+import errno
+
+from ocr_tcp_lb.config import KIB
+from ocr_tcp_lb.relay.buffers import SCRATCH_BYTES, scratch_view
+from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
+from ocr_tcp_lb.relay.readiness import Buffer, Channel
+from ocr_tcp_lb.relay.splice import SMALLEST_SPLICE_BYTES, Pipe, Pipes
+from ocr_tcp_lb.wire.chunked import ChunkedBody
+from ocr_tcp_lb.wire.head import Framing
+
+ROUNDS = 16  # a pump moves at most 16 reads (4 to 16 MiB), then lets other connections have their turn
+FIRST_READ_BYTES = 64 * KIB  # doubled while the sink takes all: a client that never reads makes us hold little
+UNBOUNDED = 1 << 62
+
+
+class Flow:
+    """One body from `source` to `sink`; `done` once its last byte was taken by the sink.
+
+    `moved` counts the body's bytes that the sink took, `surplus` holds bytes that came after the end of a chunked body.
+    With `dechunk`, the payload alone is passed on (to HTTP/1.0 clients, which know no chunks).
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_dechunk",
+        "_ended",
+        "_held",
+        "_left",
+        "_pipe",
+        "_pipes",
+        "_read_bytes",
+        "_spliceable",
+        "_until_close",
+        "done",
+        "moved",
+        "sink",
+        "source",
+        "surplus",
+    )
+
+    def __init__(
+        self,
+        source: Channel,
+        sink: Channel,
+        pipes: Pipes,
+        framing: Framing,
+        *,
+        left: int = 0,
+        chunked: ChunkedBody | None = None,
+        dechunk: bool = False,
+    ) -> None:
+        """Start a body of which `left` bytes are to come (LENGTH), or which `chunked` has begun to follow."""
+        self.source = source
+        self.sink = sink
+        self.moved = 0
+        self.surplus = b""
+        self._pipes = pipes
+        self._pipe: Pipe | None = None
+        self._held: Buffer = b""
+        self._chunked = chunked
+        self._dechunk = dechunk
+        self._until_close = framing is Framing.UNTIL_CLOSE
+        self._left = UNBOUNDED if self._until_close else left
+        self._spliceable = chunked is None
+        self._read_bytes = FIRST_READ_BYTES
+        self._ended = chunked.done if chunked is not None else not self._left
+        self.done = self._ended
+
+    @property
+    def is_blocked_by_sink(self) -> bool:
+        """Whether bytes are held that the sink did not take yet."""
+        return bool(self._held) or self._pipe is not None
+
+    def begin(self, prelude: bytes, data: bytes) -> None:
+        """Put a head, and the part of the body that was read along with it, in front of what will be read.
+
+        Both leave in one system call; the prelude does not count as `moved`. Bytes behind the end of the body
+        become `surplus`.
+        """
+        self.moved = -len(prelude)
+        self._held = b"".join((prelude, self._follow(data))) if data else prelude
+        self.done = False
+
+    def pump(self) -> bool:
+        """Move what can move now; True when it stopped only to let others have their turn."""
+        for _ in range(ROUNDS):
+            if self._held and not self._flush():
+                return False
+            if self._ended and self._pipe is None:
+                self.done = True
+                return False
+            splice = self._pipe is not None or (self._spliceable and self._left >= SMALLEST_SPLICE_BYTES)
+            if not (self._splice_once() if splice else self._copy_once()):
+                return False
+        return True
+
+    def _copy_once(self) -> bool:
+        if not self.source.readable:
+            return False
+        size = min(self._left, self._read_bytes) if self._chunked is None else self._read_bytes
+        try:
+            received = self.source.receive_into(scratch_view[:size])
+        except OSError as error:
+            raise SourceBroke(str(error)) from error
+        if received is None:
+            return False
+        if received == 0:
+            self._source_ended()
+            return True
+        data = self._follow(scratch_view[:received])
+        sent = self._send(data)
+        if sent < len(data):
+            self._held = bytes(data[sent:])
+            self._read_bytes = FIRST_READ_BYTES
+            return False
+        self._read_bytes = min(2 * self._read_bytes, SCRATCH_BYTES)
+        return True
+
+    def _splice_once(self) -> bool:
+        pipe = self._pipe
+        if pipe is None:
+            pipe = self._fill_pipe()
+            if pipe is None:
+                # Either a copy or the end comes next, or nothing is there now.
+                return self._ended or not self._spliceable
+        try:
+            self.moved += pipe.drain_into(self.sink.fd)
+        except BlockingIOError:
+            self.sink.writable = False
+            return False
+        except OSError as error:
+            raise SinkBroke(str(error)) from error
+        if pipe.fill == 0:
+            self._pipe = None
+            self._pipes.give_back(pipe)
+        return True
+
+    def _fill_pipe(self) -> Pipe | None:
+        if not self.source.readable:
+            return None
+        pipe = self._pipes.borrow()
+        if pipe is None:
+            self._spliceable = False
+            return None
+        try:
+            received = pipe.fill_from(self.source.fd, self._left)
+        except BlockingIOError:
+            self.source.readable = False
+            self._pipes.give_back(pipe)
+            return None
+        except OSError as error:
+            self._pipes.give_back(pipe)
+            if error.errno == errno.EINVAL:  # a kind of socket that cannot be spliced
+                self._spliceable = False
+                return None
+            raise SourceBroke(str(error)) from error
+        if received == 0:
+            self._pipes.give_back(pipe)
+            self._source_ended()
+            return None
+        self._left -= received
+        self._ended = not self._left
+        self._pipe = pipe
+        return pipe
+
+    def _follow(self, data: Buffer) -> Buffer:
+        """Account for bytes just read; returns those to pass on."""
+        if self._chunked is None:
+            if len(data) > self._left:
+                self.surplus = bytes(data[self._left :])
+                data = data[: self._left]
+            self._left -= len(data)
+            self._ended = not self._left
+            return data
+        if self._dechunk:
+            consumed, payload = self._chunked.payload(data)
+            passed: Buffer = b"".join(payload)
+        else:
+            consumed = self._chunked.feed(data)
+            passed = data if consumed == len(data) else data[:consumed]
+        if self._chunked.done:
+            self._ended = True
+            self.surplus = bytes(data[consumed:])
+        return passed
+
+    def _source_ended(self) -> None:
+        if not self._until_close:
+            raise SourceBroke("the connection was closed inside the body")
+        self._left = 0
+        self._ended = True
+
+    def _flush(self) -> bool:
+        sent = self._send(self._held)
+        if sent < len(self._held):
+            self._held = memoryview(self._held)[sent:]
+            return False
+        self._held = b""
+        return True
+
+    def _send(self, data: Buffer) -> int:
+        if not data:
+            return 0
+        try:
+            sent = self.sink.send(data)
+        except OSError as error:
+            raise SinkBroke(str(error)) from error
+        self.moved += sent
+        return sent
+
+    def close(self) -> None:
+        """Give up what is held; safe at any time, and again."""
+        self._held = b""
+        if self._pipe is not None:
+            self._pipes.give_back(self._pipe)
+            self._pipe = None

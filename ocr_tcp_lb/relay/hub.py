@@ -1,0 +1,115 @@
+"""What all connections share: limits, parsers, the fleet, the upstreams, memory, deadlines, the log.
+
+The hub is the seam between deciding and moving: it hands the fleet's grants to the waiting connections and calls
+the fleet again when its next back-off ends. It holds no decision of its own.
+"""
+
+import asyncio
+import math
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, cast
+
+from ocr_tcp_lb.balance.fleet import Fleet
+from ocr_tcp_lb.balance.lease import Lease, Outcome, Ticket
+from ocr_tcp_lb.config import Config
+from ocr_tcp_lb.relay.buffers import Slabs
+from ocr_tcp_lb.relay.deadlines import Deadlines
+from ocr_tcp_lb.relay.record import Record
+from ocr_tcp_lb.relay.splice import Pipes
+from ocr_tcp_lb.relay.upstream import Upstream
+from ocr_tcp_lb.wire.requests import RequestParser
+from ocr_tcp_lb.wire.responses import ReplyParser
+from ocr_tcp_lb.wire.rewrite import Router
+
+
+class Waits(Protocol):
+    """The owner of a ticket: told when its ticket has become a lease."""
+
+    def grant(self, lease: Lease) -> None:
+        """Take the lease; called from inside another task or a callback, so it must only note and wake."""
+
+
+class Hub:
+    """The shared things, made once by `app` and read by every connection."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: Config,
+        fleet: Fleet,
+        upstreams: Mapping[str, Upstream],
+        on_record: Callable[[Record], None],
+    ) -> None:
+        limits, timeouts = config.limits, config.timeouts
+        self.loop = loop
+        self.config = config
+        self.limits = limits
+        self.timeouts = timeouts
+        self.fleet = fleet
+        self.upstreams = upstreams
+        self.on_record = on_record
+        self.requests = RequestParser(max_fields=limits.head_fields)
+        self.replies = ReplyParser()
+        self.router = Router(upstream.path for upstream in upstreams.values())
+        self.slabs = Slabs(limits.buffer_memory_bytes)
+        self.pipes = Pipes()
+        self.deadlines = Deadlines(
+            loop,
+            min(
+                timeouts.connect_s,
+                timeouts.head_s,
+                timeouts.idle_s,
+                timeouts.response_s,
+                config.queue.timeout_s,
+            ),
+        )
+        self.draining = False
+        self._id_prefix = secrets.token_hex(6).encode()
+        self._id_count = 0
+        self._tick_timer: asyncio.TimerHandle | None = None
+        self._tick_at = math.inf
+
+    def new_request_id(self) -> bytes:
+        """An id that no other request of this or another balancer has: 48 random bits of the process and a count."""
+        self._id_count += 1
+        return b"%b%08x" % (self._id_prefix, self._id_count)
+
+    def ask(self, ticket: Ticket) -> Lease | None:
+        """Ask the fleet for a backend; None: the ticket waits. Raises what `Fleet.ask` raises."""
+        return self.fleet.ask(ticket, time.monotonic())
+
+    def settle(self, lease: Lease, outcome: Outcome) -> None:
+        """End a lease and pass the freed slot on."""
+        self._hand_out(self.fleet.settle(lease, outcome, time.monotonic()))
+        self._arm_tick()
+
+    def _hand_out(self, granted: Sequence[Lease]) -> None:
+        for lease in granted:
+            cast(Waits, lease.ticket.owner).grant(lease)
+
+    def _arm_tick(self) -> None:
+        due = self.fleet.next_event_at()
+        if due >= self._tick_at:
+            return
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+        self._tick_at = due
+        self._tick_timer = self.loop.call_later(max(0.0, due - time.monotonic()), self._tick)
+
+    def _tick(self) -> None:
+        self._tick_timer = None
+        self._tick_at = math.inf
+        self._hand_out(self.fleet.tick(time.monotonic()))
+        self._arm_tick()
+
+    def close(self) -> None:
+        """Let go of timers, pipes and idle backend connections."""
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+            self._tick_timer = None
+        self.deadlines.close()
+        self.pipes.close()
+        for upstream in self.upstreams.values():
+            upstream.close()

@@ -1,0 +1,195 @@
+"""Listening sockets and the accept loop.
+
+`open_listeners` binds every address or none, and says which one could not be bound and why. The accept loop fits
+one screen: it takes what waits, survives running out of descriptors, and turns away clients above the limit with
+an answer that really arrives.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import stat
+from collections.abc import Callable, Sequence
+
+from ocr_tcp_lb.config import Address, TcpAddress, UnixAddress
+from ocr_tcp_lb.errors import LoadBalancerError
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
+ACCEPTS_A_TURN = 64  # then other sockets have their turn
+OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+REST_S = 0.1  # after running out: connections end meanwhile (trio rests as long)
+
+
+class ListenError(LoadBalancerError):
+    """An address cannot be listened on."""
+
+
+def open_listeners(addresses: Sequence[Address]) -> list[socket.socket]:
+    """Bind and listen on every address; raises ListenError, with nothing left open, if one fails.
+
+    An empty host gives one IPv4 and one IPv6 socket (the latter where the machine has IPv6), so that clients
+    show up with their real address and not as `::ffff:...`.
+    """
+    opened: list[socket.socket] = []
+    try:
+        for address in addresses:
+            try:
+                opened += _open(address)
+            except OSError as error:
+                raise ListenError(_explain(address, error)) from error
+    except BaseException:
+        for sock in opened:
+            sock.close()
+        raise
+    return opened
+
+
+def _open(address: Address) -> list[socket.socket]:
+    if isinstance(address, UnixAddress):
+        return [_open_unix(address.path)]
+    if address.host:
+        found = socket.getaddrinfo(
+            address.host,
+            address.port,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV,
+        )
+        return [_open_tcp(family, sockaddr) for family, sockaddr in dict.fromkeys((one[0], one[4]) for one in found)]
+    first = _open_tcp(socket.AF_INET, ("", address.port))
+    try:
+        second = _open_tcp(socket.AF_INET6, ("::", first.getsockname()[1]))
+    except OSError as error:
+        if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            return [first]  # a machine without IPv6
+        first.close()
+        raise
+    return [first, second]
+
+
+def _open_tcp(family: int, sockaddr: object) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # Accepted sockets inherit it: no system call for each.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setblocking(False)
+        sock.bind(sockaddr)  # type: ignore[arg-type]
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _open_unix(path: str) -> socket.socket:
+    """Listen on a path; a socket file that nobody listens on any more (after a crash) is replaced."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                if probe.connect_ex(path) == errno.ECONNREFUSED:
+                    os.unlink(path)
+        sock.setblocking(False)
+        sock.bind(path)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _explain(address: Address, error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"cannot listen on {address}: already in use; stop what listens there or choose another --listen"
+        case errno.EACCES if isinstance(address, TcpAddress):
+            return f"cannot listen on {address}: ports below 1024 need privileges; choose a higher one"
+        case _:
+            return f"cannot listen on {address}: {error.strerror or error}"
+
+
+class Listener:
+    """Accepts clients on one listening socket and hands each, non-blocking, to `welcome` or to `turn_away`.
+
+    `has_room` is asked before each welcome. The listener owns its socket.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        *,
+        has_room: Callable[[], bool],
+        welcome: Callable[[socket.socket, str], object],
+        turn_away: Callable[[socket.socket, str], object],
+    ) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._has_room = has_room
+        self._welcome = welcome
+        self._turn_away = turn_away
+        self._rest: asyncio.TimerHandle | None = None
+        loop.add_reader(sock.fileno(), self._accept)
+
+    @property
+    def address(self) -> Address:
+        """Where it listens, with the real port."""
+        name = self._sock.getsockname()
+        if self._sock.family == socket.AF_UNIX:
+            return UnixAddress(name)
+        return TcpAddress(name[0], name[1])
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS_A_TURN):
+            try:
+                sock, name = self._sock.accept()
+            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno not in OUT_OF_DESCRIPTORS:
+                    raise
+                self._take_a_rest(error)
+                return
+            sock.setblocking(False)
+            address = _printable(name)
+            if self._has_room():
+                self._welcome(sock, address)
+            else:
+                self._turn_away(sock, address)
+
+    def _take_a_rest(self, error: OSError) -> None:
+        """The backlog keeps new clients meanwhile; without a rest the loop would spin."""
+        log.warning("cannot accept on %s: %s; trying again in %g s", self.address, error.strerror, REST_S)
+        self._loop.remove_reader(self._sock.fileno())
+        self._rest = self._loop.call_later(REST_S, self._resume)
+
+    def _resume(self) -> None:
+        self._rest = None
+        self._loop.add_reader(self._sock.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Stop accepting; a unix socket's file is removed."""
+        if self._sock.fileno() < 0:
+            return
+        if self._rest is not None:
+            self._rest.cancel()
+        else:
+            self._loop.remove_reader(self._sock.fileno())
+        path = self._sock.getsockname() if self._sock.family == socket.AF_UNIX else ""
+        self._sock.close()
+        if path:
+            try:
+                os.unlink(path)
+            except OSError:
+                pass  # somebody else removed it
+
+
+def _printable(name: object) -> str:
+    """The client's address for the log and X-Forwarded-For; unix clients have none."""
+    return str(name[0]) if isinstance(name, tuple) else "unix"

@@ -1,0 +1,25 @@
+"""What is known of one exchange when it has ended: the facts for the access log and the counters."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Record:
+    """One request and what became of it; times are monotonic seconds, 0.0 where a phase was not reached."""
+
+    client: str
+    request_id: bytes
+    method: bytes = b"-"
+    target: bytes = b"-"
+    status: int = 0  # 0: the client got no status line
+    bytes_in: int = 0  # body bytes taken from the client
+    bytes_out: int = 0  # body bytes given to the client
+    backend: str = "-"
+    attempts: int = 0
+    began: float = 0.0  # the head was complete
+    asked: float = 0.0  # a lease was asked for
+    leased: float = 0.0
+    connected: float = 0.0
+    answered: float = 0.0  # the first byte of the final reply
+    ended: float = 0.0
+    ending: str = "ok"  # or an error code, `client_left`, `broken_reply`, `tunnel`

@@ -1,0 +1,244 @@
+"""A request's body on the balancer's side: gathered before a worker is taken, sent, and sent again if need be.
+
+Three stages, each a method that moves what it can and never waits:
+`gather` reads the body into bounded memory until it is whole or the bound is reached; `start` begins an attempt,
+from the first byte; `pump` sends what was gathered and then streams the rest straight from the client.
+As long as nothing was streamed the upload is replayable: it can be started again towards another backend.
+"""
+
+from collections.abc import Sequence
+
+from ocr_tcp_lb.relay.buffers import SLAB_BYTES, Slabs
+from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
+from ocr_tcp_lb.relay.flow import Flow
+from ocr_tcp_lb.relay.readiness import Buffer, Channel
+from ocr_tcp_lb.relay.splice import Pipes
+from ocr_tcp_lb.wire.chunked import ChunkedBody
+from ocr_tcp_lb.wire.errors import RequestError
+from ocr_tcp_lb.wire.head import Framing, RequestHead
+
+JOIN_BYTES = 16 * 1024  # up to here one copy and `send` beats `sendmsg` of two pieces
+
+
+class Upload:
+    """The body of one request; `over` once all of it was taken by the backend of the current attempt."""
+
+    __slots__ = (
+        "_chunked",
+        "_filled",
+        "_flow",
+        "_framing",
+        "_left",
+        "_limit",
+        "_most",
+        "_outgoing",
+        "_pieces",
+        "_sent",
+        "_slab",
+        "_slabs",
+        "_taken",
+        "client",
+        "gathered",
+        "over",
+        "surplus",
+        "whole",
+    )
+
+    def __init__(self, client: Channel, head: RequestHead, first: bytes, slabs: Slabs, most: int, limit: int) -> None:
+        """Begin with `first`, the bytes that came behind the head; hold at most `most` bytes of the body.
+
+        Raises RequestError (413) for a body over `limit` bytes, here or, when chunked, as it comes.
+        """
+        self.client = client
+        self.gathered = 0
+        self.over = False
+        self.surplus = b""  # bytes behind the body: the next request of the connection
+        self.whole = False  # all of the body was gathered
+        self._framing = head.framing
+        self._limit = limit
+        self._most = most
+        self._slabs = slabs
+        self._pieces: list[Buffer] = []
+        self._taken: list[bytearray] = []
+        self._slab: bytearray | None = None
+        self._filled = 0
+        self._flow: Flow | None = None
+        self._outgoing: list[Buffer] = []
+        self._sent = 0
+        self._chunked = ChunkedBody("client") if head.framing is Framing.CHUNKED else None
+        self._left = head.content_length
+        if self._left > limit:
+            raise _too_large(limit)
+        self._begin(first)
+
+    def _begin(self, first: bytes) -> None:
+        if self._chunked is None:
+            body, self.surplus = (
+                (first, b"") if len(first) <= self._left else (first[: self._left], first[self._left :])
+            )
+            self._left -= len(body)
+            self.whole = not self._left
+        else:
+            consumed = self._follow(first)
+            body, self.surplus = first[:consumed], first[consumed:]
+        if body:
+            self._pieces.append(body)
+            self.gathered = len(body)
+
+    @property
+    def is_gathered(self) -> bool:
+        """Whether the time has come to ask for a backend: the body is whole, or no more may be held."""
+        return self.whole or self.gathered >= self._most
+
+    @property
+    def is_replayable(self) -> bool:
+        """Whether another attempt could send the very same body."""
+        return self._flow is None
+
+    @property
+    def streams(self) -> bool:
+        """Whether bytes are still to be read from the client during the exchange."""
+        return not self.whole and not self.over
+
+    @property
+    def bytes_taken(self) -> int:
+        """How many body bytes came from the client so far."""
+        return self.gathered + (self._flow.moved if self._flow is not None else 0)
+
+    @property
+    def bytes_sent(self) -> int:
+        """How many bytes the backend of this attempt took so far, the head included."""
+        return self._sent + (self._flow.moved if self._flow is not None else 0)
+
+    @property
+    def is_blocked_by_backend(self) -> bool:
+        """Whether bytes wait here that the backend did not take yet."""
+        return bool(self._outgoing) or (self._flow is not None and self._flow.is_blocked_by_sink)
+
+    def gather(self) -> bool:
+        """Read what is there; True when `is_gathered`, or no memory is left.
+
+        Raises RequestError for malformed or too large chunked bodies, SourceBroke when the client is gone.
+        """
+        while not self.is_gathered:
+            if not self.client.readable:
+                return False
+            room = self._room()
+            if room is None:
+                return True
+            try:
+                received = self.client.receive_into(room)
+            except OSError as error:
+                raise SourceBroke(str(error)) from error
+            if received is None:
+                return False
+            if received == 0:
+                raise SourceBroke("the client closed inside the body")
+            self._keep(room[:received])
+        return True
+
+    def _room(self) -> memoryview | None:
+        slab = self._slab
+        if slab is None or self._filled == len(slab):
+            wanted = SLAB_BYTES if self._chunked is not None else self._left
+            slab = self._slabs.take(min(wanted, max(self._most - self.gathered, 1)))
+            if slab is None:
+                return None
+            self._slab = slab
+            self._taken.append(slab)
+            self._filled = 0
+        return memoryview(slab)[self._filled :]
+
+    def _keep(self, data: memoryview) -> None:
+        consumed = len(data)
+        if self._chunked is None:
+            self._left -= consumed
+            self.whole = not self._left
+        else:
+            consumed = self._follow(data)
+            self.surplus = bytes(data[consumed:])
+        self._filled += consumed
+        self._pieces.append(data[:consumed])
+        self.gathered += consumed
+
+    def _follow(self, data: Buffer) -> int:
+        assert self._chunked is not None
+        consumed = self._chunked.feed(data)
+        if self._chunked.body_bytes > self._limit:
+            raise _too_large(self._limit)
+        self.whole = self._chunked.done
+        return consumed
+
+    def start(self, head: bytes) -> None:
+        """Begin an attempt: this head, then the body from its first byte."""
+        assert self.is_replayable
+        self.over = False
+        self._sent = 0
+        if self.gathered == 0:
+            self._outgoing = [head]
+        elif self.gathered + len(head) <= JOIN_BYTES:
+            self._outgoing = [b"".join((head, *self._pieces))]
+        else:
+            self._outgoing = [head, *self._pieces]
+
+    def pump(self, backend: Channel, pipes: Pipes) -> bool:
+        """Send what was gathered, then stream the rest; True when it stopped only to let others have a turn.
+
+        Raises SinkBroke (the backend), SourceBroke (the client), RequestError (the body is malformed or too large).
+        """
+        while self._outgoing:
+            try:
+                sent = (
+                    backend.send(self._outgoing[0]) if len(self._outgoing) == 1 else backend.send_all_of(self._outgoing)
+                )
+            except OSError as error:
+                raise SinkBroke(str(error)) from error
+            if sent == 0:
+                return False
+            self._sent += sent
+            self._outgoing = _without(self._outgoing, sent)
+        if self.whole:
+            self.over = True
+            return False
+        if self._flow is None:
+            self._flow = self._stream(backend, pipes)
+        more = self._flow.pump()
+        if self._chunked is not None and self._chunked.body_bytes > self._limit:
+            raise _too_large(self._limit)
+        if self._flow.done:
+            self.over = True
+            self.surplus = self._flow.surplus
+        return more
+
+    def _stream(self, backend: Channel, pipes: Pipes) -> Flow:
+        flow = Flow(self.client, backend, pipes, self._framing, left=self._left, chunked=self._chunked)
+        self._let_go()  # streamed bytes cannot be sent twice, so the gathered ones need not be kept
+        return flow
+
+    def _let_go(self) -> None:
+        self._pieces.clear()
+        self._outgoing = []
+        self._slab = None
+        for slab in self._taken:
+            self._slabs.give_back(slab)
+        self._taken.clear()
+
+    def close(self) -> None:
+        """Give all memory back; safe at any time, and again."""
+        if self._taken or self._pieces:
+            self._let_go()
+        if self._flow is not None:
+            self._flow.close()
+
+
+def _without(pieces: Sequence[Buffer], sent: int) -> list[Buffer]:
+    """The pieces that remain after the first `sent` bytes."""
+    for index, piece in enumerate(pieces):
+        if sent < len(piece):
+            return [memoryview(piece)[sent:], *pieces[index + 1 :]]
+        sent -= len(piece)
+    return []
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError(413, "body_too_large", f"the body is larger than the limit of {limit} bytes")

@@ -1,0 +1,202 @@
+"""Connections to one backend: made, kept alive while idle, checked before they are used again.
+
+An idle connection stays registered with the loop, so the moment the backend closes it (or says something that
+nobody asked for) it is dropped. What cannot be seen that way, a close between the last look and the first byte
+sent, is looked for once more with a peek in `take`. Python servers close idle connections early (gunicorn's
+default is 2 s, uvicorn's 5 s), hence the short `max_idle_s`.
+"""
+
+import asyncio
+import errno
+import ipaddress
+import socket
+from collections.abc import Callable
+
+from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.config import BackendConfig
+from ocr_tcp_lb.relay.failures import AttemptFailed
+from ocr_tcp_lb.relay.readiness import Channel, Wakeup
+
+Endpoint = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+RESOLVED_FOR_S = 10.0  # a service that moved (a container restarted) is found again within this time
+MOST_IDLE = 64  # connections kept to one backend
+
+
+class BackendConnection:
+    """One connection to a backend; while idle, it is its own wake-up: whatever happens to it then ends it."""
+
+    __slots__ = ("channel", "exchanges", "idle_since", "upstream")
+
+    def __init__(self, upstream: "Upstream", channel: Channel) -> None:
+        self.upstream = upstream
+        self.channel = channel
+        self.exchanges = 0
+        self.idle_since = 0.0
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no request was ever sent on it."""
+        return self.exchanges == 0
+
+    def fire(self) -> None:
+        """Something happened while idle: the backend closed, or spoke out of turn."""
+        self.upstream.drop(self)
+
+
+class Upstream:
+    """Everything the relay knows of one backend: its address and its idle connections."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, config: BackendConfig) -> None:
+        self._loop = loop
+        self.config = config
+        self.path = config.path.encode("ascii")
+        self._idle: list[BackendConnection] = []
+        self._endpoints: list[Endpoint] = _literal_endpoint(config.host, config.port)
+        self._is_literal = bool(self._endpoints)
+        self._resolved_at = 0.0
+        self._trim_timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<Upstream {self.config.name} {self.config.url} idle={len(self._idle)}>"
+
+    def take(self, wakeup: Wakeup) -> BackendConnection | None:
+        """The most recently used idle connection that is still alive, or None."""
+        while self._idle:
+            connection = self._idle.pop()
+            channel = connection.channel
+            if not channel.readable and _is_quiet(channel.sock):
+                channel.wakeup = wakeup
+                return connection
+            channel.close()
+        return None
+
+    def give_back(self, connection: BackendConnection) -> None:
+        """Keep a connection whose last exchange ended cleanly, for a while."""
+        if self.config.max_idle_s <= 0 or len(self._idle) >= MOST_IDLE:
+            connection.channel.close()
+            return
+        channel = connection.channel
+        channel.wakeup = connection
+        channel.readable = False
+        channel.want_read()
+        connection.idle_since = self._loop.time()
+        self._idle.append(connection)
+        if self._trim_timer is None:
+            self._trim_timer = self._loop.call_later(self.config.max_idle_s, self._trim)
+
+    def drop(self, connection: BackendConnection) -> None:
+        """Close an idle connection."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+        connection.channel.close()
+
+    def _trim(self) -> None:
+        """Close what was idle for too long; the oldest stand first."""
+        oldest = self._loop.time() - self.config.max_idle_s
+        while self._idle and self._idle[0].idle_since <= oldest:
+            self._idle.pop(0).channel.close()
+        self._trim_timer = None
+        if self._idle:
+            due = self._idle[0].idle_since + self.config.max_idle_s
+            self._trim_timer = self._loop.call_at(due, self._trim)
+
+    async def connect(self, wakeup: Wakeup, has_expired: Callable[[], bool]) -> BackendConnection:
+        """Open a connection, trying each address of the host in turn.
+
+        Raises AttemptFailed (nothing sent) when none of them accepts, or `has_expired()` turns true.
+        """
+        failure: OSError | None = None
+        for family, address in await self._resolve():
+            try:
+                channel = await self._open(family, address, wakeup, has_expired)
+            except OSError as error:
+                failure = error
+            else:
+                return BackendConnection(self, channel)
+        reason = failure.strerror or str(failure) if failure else "no address"
+        raise AttemptFailed(
+            Outcome.CONNECT_FAILED,
+            f"cannot connect to {self.config.name} ({self.config.url}): {reason}",
+            nothing_sent=True,
+        ) from failure
+
+    async def _open(
+        self,
+        family: socket.AddressFamily,
+        address: tuple[str, int] | tuple[str, int, int, int],
+        wakeup: Wakeup,
+        has_expired: Callable[[], bool],
+    ) -> Channel:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        channel = Channel(self._loop, sock, wakeup)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            code = sock.connect_ex(address)
+            if code == errno.EINPROGRESS:
+                channel.writable = False
+                channel.want_write()
+                while not channel.writable:
+                    if has_expired():
+                        raise TimeoutError(errno.ETIMEDOUT, "timed out")
+                    await wakeup
+                error = channel.connection_error()
+                if error is not None:
+                    raise error
+            elif code:
+                raise OSError(code, errno.errorcode.get(code, "connect failed"))
+        except BaseException:
+            channel.close()
+            raise
+        return channel
+
+    async def _resolve(self) -> list[Endpoint]:
+        now = self._loop.time()
+        if self._is_literal or (self._endpoints and now - self._resolved_at < RESOLVED_FOR_S):
+            return self._endpoints
+        try:
+            found = await self._loop.getaddrinfo(
+                self.config.host, self.config.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+            )
+        except OSError as error:
+            if self._endpoints:
+                return self._endpoints  # the name service is away: the last answer is better than none
+            raise AttemptFailed(
+                Outcome.CONNECT_FAILED,
+                f"cannot resolve {self.config.host!r} of {self.config.name}: {error.strerror}",
+                nothing_sent=True,
+            ) from error
+        self._endpoints = [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]
+        self._resolved_at = now
+        return self._endpoints
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        if self._trim_timer is not None:
+            self._trim_timer.cancel()
+            self._trim_timer = None
+        for connection in self._idle:
+            connection.channel.close()
+        self._idle.clear()
+
+
+def _literal_endpoint(host: str, port: int) -> list[Endpoint]:
+    """The endpoint when the host is an IP address, which needs no name service."""
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        return []
+    if version == 4:
+        return [(socket.AF_INET, (host, port))]
+    return [(socket.AF_INET6, (host, port, 0, 0))]
+
+
+def _is_quiet(sock: socket.socket) -> bool:
+    """Whether an idle connection is open and silent; a close or stray bytes both show up in a peek."""
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,119 @@
+"""Parsed heads: what one message says, and how it is written for the next hop.
+
+Made by `RequestParser` and `ReplyParser` only, so whoever holds one holds a head that every rule accepted.
+All text is `bytes` as received. `forwarded` returns one complete head, empty line included, and changes
+nothing, so it can be called again for another attempt.
+"""
+
+from typing import NamedTuple
+
+from ocr_tcp_lb.wire.framing import Framing
+from ocr_tcp_lb.wire.plans import ReplyPlan, RequestPlan
+
+__all__ = ["Framing", "Hop", "ReplyHead", "RequestHead"]
+
+
+class Hop(NamedTuple):
+    """What the balancer knows about the client's connection, for X-Forwarded-*.
+
+    `client` is its address, `trusted` whether it may speak for others, `proto` is `http` or `https`, `host`
+    stands in where HTTP/1.0 sent no Host.
+    """
+
+    client: bytes
+    trusted: bool
+    proto: bytes
+    host: bytes
+
+
+class RequestHead:
+    """A request's head.
+
+    `target` is as received; `path` and `query` (with its question mark, or empty) are its origin form.
+    `request_id` is a sane X-Request-Id, else empty. `upgrade` is what an Upgrade asks for where it may be
+    granted: HTTP/1.1, named by Connection, no body, and not h2c, which would hide requests from us (RFC 9110,
+    7.8 lets us ignore it).
+    """
+
+    __slots__ = (
+        "_cells",
+        "_plan",
+        "content_length",
+        "expects_continue",
+        "framing",
+        "host",
+        "is_idempotent",
+        "keep_alive",
+        "method",
+        "minor",
+        "path",
+        "query",
+        "request_id",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(self, plan: RequestPlan, cells: list[bytes], target: bytes) -> None:
+        self._plan = plan
+        self._cells = cells
+        self.target = target
+        self.path = target
+        self.query = b""
+        self.method = plan.method
+        self.minor = plan.minor
+        self.framing = plan.framing
+        self.keep_alive = plan.keep_alive
+        self.expects_continue = plan.expects_continue
+        self.upgrade = plan.upgrade
+        self.is_idempotent = plan.is_idempotent
+        self.host = b""
+        self.content_length = 0
+        self.request_id = b""
+
+    def forwarded(self, target: bytes, hop: Hop, request_id: bytes, *, expect: bool = False) -> bytes:
+        """Write the head for a backend, always as HTTP/1.1; `expect` asks it to send 100 (Continue)."""
+        plan = self._plan
+        trusted, upgrading = hop.trusted, bool(self.upgrade)
+        layout = plan.layouts[trusted + 2 * expect + 4 * upgrading]
+        if layout is None:
+            layout = plan.lay_out(trusted, expect, upgrading)
+        cells = [*self._cells, target, hop.client, hop.proto, self.host or hop.host, request_id]
+        return layout.format % layout.pick(cells)
+
+    def __repr__(self) -> str:
+        return f"<RequestHead {self.method!r} {self.target!r} {self.framing.value} {self.content_length}>"
+
+
+class ReplyHead:
+    """A reply's head; `keep_alive` says whether the backend's connection outlives it (RFC 9112, 9.3).
+
+    `upgrade` is the protocol of a 101 (or 426). Whether a 101 was asked for is for the exchange to check.
+    """
+
+    __slots__ = ("_cells", "_plan", "content_length", "framing", "keep_alive", "minor", "status", "upgrade")
+
+    def __init__(self, plan: ReplyPlan, cells: list[bytes], framing: Framing, keep_alive: bool) -> None:
+        self._plan = plan
+        self._cells = cells
+        self.framing = framing
+        self.keep_alive = keep_alive
+        self.status = plan.status
+        self.minor = plan.minor
+        self.upgrade = plan.upgrade
+        self.content_length = 0
+
+    def forwarded(self, *, minor: int, close: bool, dechunk: bool = False, extra: bytes = b"") -> bytes:
+        """Write the head for a client of that minor version.
+
+        `close` announces the end of its connection; `dechunk` is for a body whose chunking is taken off;
+        `extra` is ready field lines, each with its CRLF. An X-Request-Id among them replaces the backend's.
+        """
+        plan = self._plan
+        old, own_id = minor == 0, b"X-Request-Id:" in extra
+        layout = plan.layouts[old + 2 * close + 4 * dechunk + 8 * own_id]
+        if layout is None:
+            layout = plan.lay_out(old, close, dechunk, own_id)
+        return layout.format % layout.pick([*self._cells, extra])
+
+    def __repr__(self) -> str:
+        return f"<ReplyHead {self.status} {self.framing.value} {self.content_length}>"

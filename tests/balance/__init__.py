@@ -1,0 +1,1 @@
+"""Tests of the `balance` room; no clock, no sockets, no sleep."""

@@ -1,0 +1,338 @@
+import math
+
+import pytest
+
+from ocr_tcp_lb.balance import POLICIES, BackendSnapshot, BackendSpec, FleetSnapshot, Outcome, QueueFull
+from ocr_tcp_lb.balance.health import BACKOFF_FIRST_S, BACKOFF_JITTER, State
+
+from .world import World, specs
+
+every_policy = pytest.mark.parametrize("policy", POLICIES)
+FAULTS_THAT_SPARE_THE_LAST = [Outcome.SERVER_ERROR, Outcome.BROKE, Outcome.SILENT]
+
+
+@every_policy
+def test_waiting_tickets_are_served_in_the_order_they_came(policy: str) -> None:
+    world = World(*specs(1, 1, concurrency=1), policy=policy)
+    running = [world.lease(), world.lease()]
+    tickets = [world.wait() for _ in range(6)]
+    served = []
+    while running:
+        grants = world.settle(running.pop(0))
+        served += [grant.ticket for grant in grants]
+        running += grants
+    assert served == tickets
+
+
+def test_a_newcomer_does_not_overtake() -> None:
+    world = World(*specs(1, concurrency=1))
+    lease = world.lease()
+    first = world.wait()
+    (grant,) = world.settle(lease)
+    newcomer = world.wait()
+    assert grant.ticket is first
+    assert [g.ticket for g in world.settle(grant)] == [newcomer]
+
+
+def test_a_full_queue_refuses() -> None:
+    world = World(*specs(1, concurrency=1), queue_size=1)
+    world.lease()
+    world.wait()
+    with pytest.raises(QueueFull):
+        world.fleet.ask(world.ticket(), world.now)
+    assert world.fleet.waiting == 1
+
+
+def test_no_queue_still_serves_while_slots_are_free() -> None:
+    world = World(*specs(1, concurrency=1), queue_size=0)
+    world.lease()
+    with pytest.raises(QueueFull):
+        world.fleet.ask(world.ticket(), world.now)
+
+
+def test_a_ticket_that_left_is_not_served() -> None:
+    world = World(*specs(1, concurrency=1))
+    lease = world.lease()
+    leaver, stayer = world.wait(), world.wait()
+    world.fleet.leave(leaver)
+    assert [grant.ticket for grant in world.settle(lease)] == [stayer]
+    assert world.fleet.waiting == 0
+
+
+def test_a_lease_is_settled_once() -> None:
+    world = World(*specs(1))
+    lease = world.lease()
+    world.settle(lease)
+    with pytest.raises(AssertionError):
+        world.settle(lease)
+    assert world.backend("b1").in_flight == 0
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_frees_the_slot(outcome: Outcome) -> None:
+    world = World(*specs(1, 1, concurrency=1))
+    lease = world.lease()
+    world.settle(lease, outcome)
+    assert lease.backend.in_flight == 0
+
+
+def test_a_retry_goes_to_a_backend_that_it_has_not_tried() -> None:
+    world = World(*specs(1, 1, 1))
+    ticket = world.ticket()
+    names = set()
+    for _ in range(3):
+        lease = world.lease(ticket)
+        names.add(lease.backend.name)
+        world.settle(lease, Outcome.SERVER_ERROR)
+    assert names == {"b1", "b2", "b3"}
+
+
+def test_a_retry_waits_for_a_busy_backend_rather_than_return_to_a_tried_one() -> None:
+    world = World(*specs(1, 1, concurrency=1))
+    lease, other = world.lease(), world.lease()
+    world.settle(lease, Outcome.SERVER_ERROR)
+    ticket = world.wait(lease.ticket)
+    assert world.backend(lease.backend.name).is_eligible
+    assert [(g.ticket, g.backend) for g in world.settle(other)] == [(ticket, other.backend)]
+
+
+def test_a_newcomer_may_pass_a_retry_that_cannot_use_the_slot() -> None:
+    world = World(*specs(1, 1, concurrency=1))
+    lease, _ = world.lease(), world.lease()
+    world.settle(lease, Outcome.SERVER_ERROR)
+    world.wait(lease.ticket)
+    assert world.lease().backend is lease.backend
+
+
+def test_a_retry_waits_ahead_of_newcomers_even_when_the_queue_is_full() -> None:
+    world = World(*specs(1, 1, concurrency=1), queue_size=2)
+    lease, other = world.lease(), world.lease()
+    newcomers = [world.wait(), world.wait()]
+    (first,) = world.settle(lease, Outcome.SERVER_ERROR)
+    assert first.ticket is newcomers[0]
+    world.wait(world.ticket())
+    world.wait(lease.ticket)
+    assert [grant.ticket for grant in world.settle(other)] == [lease.ticket]
+
+
+def test_retries_are_served_in_the_order_they_failed() -> None:
+    world = World(*specs(1, 1, concurrency=2))
+    leases = [world.lease() for _ in range(4)]
+    mine = [lease for lease in leases if lease.backend.name == "b1"]
+    others = [lease for lease in leases if lease.backend.name == "b2"]
+    for lease in mine:
+        world.settle(lease, Outcome.CONNECT_FAILED)
+        world.wait(lease.ticket)
+    served = [grant.ticket for lease in others for grant in world.settle(lease)]
+    assert served == [lease.ticket for lease in mine]
+
+
+def test_a_retry_returns_to_a_tried_backend_when_no_other_is_in_service() -> None:
+    world = World(*specs(1, 1))
+    ticket = world.ticket()
+    lease = world.lease(ticket)
+    world.settle(lease, Outcome.SERVER_ERROR)
+    other = "b2" if lease.backend.name == "b1" else "b1"
+    world.fail(other, Outcome.CONNECT_FAILED)
+    assert world.lease(ticket).backend is lease.backend
+
+
+def test_a_waiting_retry_is_let_go_when_its_last_untried_backend_falls() -> None:
+    world = World(*specs(1, 1, concurrency=1))
+    lease, other = world.lease(), world.lease()
+    world.settle(lease, Outcome.SERVER_ERROR)
+    world.wait(lease.ticket)
+    grants = world.settle(other, Outcome.CONNECT_FAILED)
+    assert [(g.ticket, g.backend) for g in grants] == [(lease.ticket, lease.backend)]
+
+
+def test_a_stale_connection_is_nobodys_fault() -> None:
+    world = World(*specs(1))
+    ticket = world.ticket()
+    world.settle(world.lease(ticket), Outcome.STALE)
+    assert world.lease(ticket).backend.name == "b1"
+    assert not ticket.tried
+    assert world.fleet.may_retry(ticket)
+
+
+def test_retries_are_bounded_but_refused_connections_are_free() -> None:
+    world = World(*specs(1, 1, 1, 1))
+    ticket = world.ticket()
+    may_retry = []
+    for outcome in (Outcome.CONNECT_FAILED, *[Outcome.SERVER_ERROR] * 3):
+        world.settle(world.lease(ticket), outcome)
+        may_retry.append(world.fleet.may_retry(ticket))
+    assert may_retry == [True, True, True, False]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CONNECT_FAILED, Outcome.BROKE, Outcome.SILENT])
+def test_one_serious_failure_ejects(outcome: Outcome) -> None:
+    world = World(*specs(1, 1))
+    world.fail("b1", outcome)
+    assert world.backend("b1").health.state is State.EJECTED
+    assert set(world.serve(5)) == {"b2"}
+
+
+def test_two_errors_in_a_row_eject() -> None:
+    world = World(*specs(1, 1))
+    world.fail("b1", Outcome.SERVER_ERROR)
+    assert world.backend("b1").health.state is State.UP
+    world.fail("b1", Outcome.SERVER_ERROR)
+    assert world.backend("b1").health.state is State.EJECTED
+
+
+@pytest.mark.parametrize(
+    "outcome", [Outcome.SERVED, Outcome.CLIENT_ERROR, Outcome.CLIENT_LEFT, Outcome.STALE]
+)
+def test_what_is_no_fault_never_ejects(outcome: Outcome) -> None:
+    world = World(*specs(1, 1))
+    world.fail("b1", *[outcome] * 10)
+    assert world.backend("b1").health.state is State.UP
+
+
+@pytest.mark.parametrize("outcome", FAULTS_THAT_SPARE_THE_LAST)
+def test_the_last_one_up_is_spared_while_it_answers_at_all(outcome: Outcome) -> None:
+    world = World(*specs(1, 1))
+    world.fail("b2", Outcome.CONNECT_FAILED)
+    world.fail("b1", *[outcome] * 5)
+    assert world.backend("b1").health.state is State.UP
+
+
+@pytest.mark.parametrize("outcome", FAULTS_THAT_SPARE_THE_LAST)
+def test_a_trial_is_spared_too_when_nobody_else_is_up(outcome: Outcome) -> None:
+    world = World(*specs(1))
+    world.fail("b1", Outcome.CONNECT_FAILED)
+    world.sleep_until_trial()
+    world.settle(world.lease(), outcome)
+    assert world.backend("b1").health.state is State.TRIAL
+    assert world.lease().backend.name == "b1"
+
+
+def test_a_backend_that_drains_is_no_other_to_rely_on() -> None:
+    world = World(*specs(1, 1))
+    world.fleet.drain(world.backend("b2"), world.now)
+    world.settle(world.lease(), Outcome.BROKE)
+    assert world.backend("b1").health.state is State.UP
+
+
+def test_refused_connections_take_down_the_last_one_and_the_queue_waits() -> None:
+    world = World(*specs(1, 1))
+    world.fail("b1", Outcome.CONNECT_FAILED)
+    world.fail("b2", Outcome.CONNECT_FAILED)
+    ticket = world.wait()
+    (trial,) = world.sleep_until_trial()
+    assert trial.ticket is ticket
+
+
+def test_a_fleet_that_was_down_loses_nobody_in_the_queue() -> None:
+    world = World(*specs(1, 1, concurrency=2))
+    world.fail("b1", Outcome.CONNECT_FAILED)
+    world.fail("b2", Outcome.CONNECT_FAILED)
+    tickets = {world.wait() for _ in range(10)}
+    running, served = list(world.sleep_until_trial()), set()
+    while world.now < 20:  # everything is refused for 20 s
+        for lease in running:
+            grants = world.settle(lease, Outcome.CONNECT_FAILED)
+            assert not grants
+            assert world.fleet.may_retry(lease.ticket)
+            world.wait(lease.ticket)
+        running = list(world.sleep_until_trial())
+    while running:
+        lease = running.pop()
+        running += world.settle(lease)
+        served.add(lease.ticket)
+    assert served == tickets
+
+
+def test_a_trial_lets_one_request_through_and_its_reply_lets_all() -> None:
+    world = World(*specs(1, concurrency=3))
+    world.fail("b1", Outcome.CONNECT_FAILED)
+    tickets = [world.wait() for _ in range(4)]
+    (trial,) = world.sleep_until_trial()
+    assert trial.ticket is tickets[0]
+    assert [grant.ticket for grant in world.settle(trial)] == tickets[1:]
+
+
+def test_a_trial_that_says_nothing_is_followed_by_another() -> None:
+    world = World(*specs(1, concurrency=3))
+    world.fail("b1", Outcome.CONNECT_FAILED)
+    second = [world.wait(), world.wait()][1]
+    (trial,) = world.sleep_until_trial()
+    assert [grant.ticket for grant in world.settle(trial, Outcome.CLIENT_LEFT)] == [second]
+
+
+def test_a_failed_trial_waits_longer_than_the_first_time() -> None:
+    world = World(*specs(1))
+    world.fail("b1", Outcome.CONNECT_FAILED)
+    world.sleep_until_trial()
+    began = world.now
+    world.fail("b1", Outcome.CONNECT_FAILED)
+    assert world.fleet.next_event_at() - began > BACKOFF_FIRST_S * (1 + BACKOFF_JITTER)
+
+
+def test_requests_that_die_together_are_one_failure() -> None:
+    world = World(*specs(1, 1, concurrency=8))
+    leases = [world.lease() for _ in range(16)]
+    dead = [lease for lease in leases if lease.backend.name == "b1"]
+    for lease in dead:
+        world.settle(lease, Outcome.BROKE)
+    assert world.fleet.next_event_at() <= world.now + BACKOFF_FIRST_S * (1 + BACKOFF_JITTER)
+
+
+def test_a_late_death_is_no_news_about_the_successor() -> None:
+    world = World(*specs(1, 1, concurrency=8))
+    leases = [lease for lease in (world.lease() for _ in range(4)) if lease.backend.name == "b1"]
+    world.settle(leases[0], Outcome.BROKE)
+    world.sleep_until_trial()
+    world.fail("b1", Outcome.SERVED)
+    world.settle(leases[1], Outcome.BROKE)
+    assert world.backend("b1").health.state is State.UP
+
+
+def test_nothing_is_due_while_all_are_up() -> None:
+    world = World(*specs(1, 1))
+    assert world.fleet.next_event_at() == math.inf
+    assert not world.fleet.tick(1e9)
+
+
+def test_an_early_tick_does_nothing() -> None:
+    world = World(*specs(1))
+    world.fail("b1", Outcome.CONNECT_FAILED)
+    assert not world.fleet.tick(world.now)
+    assert world.backend("b1").health.state is State.EJECTED
+
+
+def test_each_back_off_is_due_in_its_turn() -> None:
+    world = World(*specs(1, 1, 1))
+    world.fail("b1", Outcome.CONNECT_FAILED)
+    world.now = 0.2
+    world.fail("b2", Outcome.CONNECT_FAILED)
+    world.sleep_until_trial()
+    assert world.backend("b1").health.state is State.TRIAL
+    assert world.fleet.next_event_at() == world.backend("b2").health.retry_at
+    world.sleep_until_trial()
+    assert world.fleet.next_event_at() == math.inf
+
+
+def test_a_drained_backend_finishes_what_it_has_and_can_be_restored() -> None:
+    world = World(*specs(1, concurrency=1))
+    lease = world.lease()
+    world.fleet.drain(lease.backend, world.now)
+    ticket = world.wait()
+    assert not world.settle(lease)
+    assert [grant.ticket for grant in world.fleet.restore(lease.backend, world.now)] == [ticket]
+
+
+def test_a_snapshot_is_plain_data() -> None:
+    world = World(BackendSpec("b1", 2.0, 4), BackendSpec("b2", 0.0), queue_size=9)
+    world.settle(world.lease(), after_s=0.25)
+    world.lease()
+    assert world.fleet.snapshot() == FleetSnapshot(
+        policy="queue",
+        waiting=0,
+        queue_size=9,
+        backends=(
+            BackendSnapshot("b1", "up", False, 2.0, 1, 4, 1, 0, 250.0),
+            BackendSnapshot("b2", "up", False, 0.0, 0, math.inf, 0, 0, 0.0),
+        ),
+    )

@@ -1,0 +1,139 @@
+import random
+from itertools import product
+
+import pytest
+
+from ocr_tcp_lb.balance.health import (
+    BACKOFF_FIRST_S,
+    BACKOFF_GROWTH,
+    BACKOFF_JITTER,
+    BACKOFF_MAX_S,
+    TRANSITIONS,
+    Event,
+    Health,
+    State,
+)
+from ocr_tcp_lb.balance.outcome import Outcome
+
+UP, EJECTED, TRIAL = State.UP, State.EJECTED, State.TRIAL
+
+# One row per event: where it leads from UP, from EJECTED, from TRIAL.
+EXPECTED = {
+    Event.ANSWERED: (UP, EJECTED, UP),
+    Event.ERRED: (UP, EJECTED, EJECTED),
+    Event.FAILED: (EJECTED, EJECTED, EJECTED),
+    Event.REFUSED: (EJECTED, EJECTED, EJECTED),
+    Event.SPARED: (UP, EJECTED, TRIAL),
+    Event.BACKOFF_OVER: (UP, TRIAL, TRIAL),
+    Event.NOTHING: (UP, EJECTED, TRIAL),
+}
+
+
+class MiddleRng:
+    """No jitter."""
+
+    def random(self) -> float:
+        return 0.5
+
+
+def health_in(state: State) -> Health:
+    health = Health()
+    if state is not UP:
+        health.move(Event.REFUSED, 0.0, MiddleRng())
+    if state is TRIAL:
+        health.move(Event.BACKOFF_OVER, 0.0, MiddleRng())
+    return health
+
+
+def test_the_table_knows_every_event_in_every_state() -> None:
+    assert set(TRANSITIONS) == set(product(State, Event))
+
+
+@pytest.mark.parametrize("event", Event)
+@pytest.mark.parametrize("state", State)
+def test_each_event_leads_where_it_should(state: State, event: Event) -> None:
+    health = health_in(state)
+    expected = EXPECTED[event][list(State).index(state)]
+    era = health.era
+    assert health.move(event, 0.0, MiddleRng()) is (expected is not state)
+    assert health.state is expected
+    assert health.era == era + (expected is not state)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "event"),
+    [
+        (Outcome.SERVED, Event.ANSWERED),
+        (Outcome.CLIENT_ERROR, Event.ANSWERED),
+        (Outcome.SERVER_ERROR, Event.ERRED),
+        (Outcome.CONNECT_FAILED, Event.REFUSED),
+        (Outcome.BROKE, Event.FAILED),
+        (Outcome.SILENT, Event.FAILED),
+        (Outcome.CLIENT_LEFT, Event.NOTHING),
+        (Outcome.STALE, Event.NOTHING),
+    ],
+)
+def test_each_outcome_is_one_event(outcome: Outcome, event: Event) -> None:
+    assert Health().note(outcome) is event
+
+
+def test_two_errors_in_a_row_are_a_failure() -> None:
+    health = Health()
+    assert [health.note(Outcome.SERVER_ERROR) for _ in range(2)] == [Event.ERRED, Event.FAILED]
+
+
+def test_a_good_reply_between_two_errors_forgives_the_first() -> None:
+    health = Health()
+    health.note(Outcome.SERVER_ERROR)
+    health.note(Outcome.SERVED)
+    assert health.note(Outcome.SERVER_ERROR) is Event.ERRED
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CLIENT_LEFT, Outcome.STALE])
+def test_what_is_no_reply_does_not_forgive(outcome: Outcome) -> None:
+    health = Health()
+    health.note(Outcome.SERVER_ERROR)
+    health.note(outcome)
+    assert health.note(Outcome.SERVER_ERROR) is Event.FAILED
+
+
+def test_only_a_refused_connection_spares_nobody() -> None:
+    health = health_in(UP)
+    spared = {event for event in Event if health.may_be_spared(event)}
+    assert spared == {Event.FAILED}
+    assert {event for event in Event if health_in(TRIAL).may_be_spared(event)} == {Event.ERRED, Event.FAILED}
+
+
+def test_a_trial_lets_one_request_through_until_its_outcome_is_known() -> None:
+    health = health_in(TRIAL)
+    assert health.takes_requests
+    health.take_trial()
+    assert not health.takes_requests
+    health.note(Outcome.CLIENT_LEFT)
+    assert health.takes_requests
+
+
+def test_back_off_grows_slowly_to_a_bound_and_success_resets_it() -> None:
+    health = Health()
+    waits = []
+    for _ in range(10):
+        health.move(Event.REFUSED, 0.0, MiddleRng())
+        waits.append(health.retry_at)
+        health.move(Event.BACKOFF_OVER, 0.0, MiddleRng())
+    assert waits[0] == BACKOFF_FIRST_S
+    assert waits[1] == BACKOFF_FIRST_S * BACKOFF_GROWTH
+    assert waits[-1] == BACKOFF_MAX_S
+    health.move(Event.ANSWERED, 0.0, MiddleRng())
+    health.move(Event.REFUSED, 0.0, MiddleRng())
+    assert health.retry_at == BACKOFF_FIRST_S
+
+
+def test_back_off_is_jittered_within_a_tenth() -> None:
+    rng = random.Random(7)
+    waits = []
+    for _ in range(200):
+        health = Health()
+        health.move(Event.REFUSED, 0.0, rng)
+        waits.append(health.retry_at)
+    low, high = BACKOFF_FIRST_S * (1 - BACKOFF_JITTER), BACKOFF_FIRST_S * (1 + BACKOFF_JITTER)
+    assert low <= min(waits) < BACKOFF_FIRST_S < max(waits) <= high
