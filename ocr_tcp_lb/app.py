@@ -1,6 +1,7 @@
 """The hall: takes the configuration, wires the rooms, runs them until a signal ends it."""
 
 import asyncio
+import gc
 import logging
 import random
 import signal
@@ -53,6 +54,7 @@ async def _serve(config: Config, loop_name: str, on_ready: Callable[[Sequence[Ad
     server = Server(hub, sockets)
     try:
         stop = _stop_on_signals(loop)
+        _calm_garbage_collector()
         announce(config, loop_name, server.addresses)
         if on_ready is not None:
             on_ready(server.addresses)
@@ -89,6 +91,13 @@ def announce(config: Config, loop_name: str, addresses: Sequence[Address]) -> No
     ]
     for line in lines:
         log.info("%s", line)
+
+
+def _calm_garbage_collector() -> None:
+    """Requests leave no cycles behind, so collecting often finds nothing: it took 4 % of the CPU by default."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 class Stop:

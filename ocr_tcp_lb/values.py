@@ -133,14 +133,14 @@ def _parse_flag(text: str) -> bool:
 
 
 def _parse_weight(text: str) -> float:
-    right = "write a share from 0.001 to 1000 relative to the other backends, such as 1 or 2.5"
+    right = "write a share from 0.001 to 1000, or 0 for a backend that only helps out when no other can"
     try:
         weight = float(text)
     except ValueError as error:
         raise BadValue(f"{text!r} is not a number", right) from error
     if math.isnan(weight):
         raise BadValue(f"{text} is not a number", right)
-    if not 0.001 <= weight <= 1000:
+    if weight != 0 and not 0.001 <= weight <= 1000:
         raise BadValue(f"{text} is out of range", right)
     return weight
 

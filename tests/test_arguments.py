@@ -1,6 +1,7 @@
 from ocr_tcp_lb import arguments
 from ocr_tcp_lb.configfile import Said
 from ocr_tcp_lb.faults import Fault
+from ocr_tcp_lb.optiontable import options_of
 
 
 def read(*argv: str, command: str = "run") -> tuple[dict[str, list[Said]], list[Fault]]:
@@ -70,7 +71,7 @@ def test_each_command_takes_its_own_options() -> None:
 
 def test_help_names_every_option_of_a_command_with_its_default() -> None:
     text = arguments.explain("run")
-    for option in arguments.options_of("run").values():
+    for option in options_of("run").values():
         assert f"  --{option.name} " in text
     assert "longest wait for a backend [60s]" in text
     assert "--workers-from" not in text

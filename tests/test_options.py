@@ -3,6 +3,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -40,7 +41,7 @@ def test_nothing_said_gives_the_defaults() -> None:
 
 def test_every_field_of_the_configuration_has_an_option() -> None:
     config = Config()
-    parts = {"queue": config.queue, "timeouts": config.timeouts, "limits": config.limits}
+    parts: dict[str, Any] = {"queue": config.queue, "timeouts": config.timeouts, "limits": config.limits}
     wanted = {f"{name}.{field.name}" for name, part in parts.items() for field in fields(part)}
     wanted |= {field.name for field in fields(Config)} - set(parts)
     put_together = {"listen", "backends"}

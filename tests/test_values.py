@@ -74,9 +74,9 @@ def test_concurrency_is_auto_or_at_least_one() -> None:
             CONCURRENCY.parse(text)
 
 
-@pytest.mark.parametrize("text", ["-1", "0", "nan", "inf", "heavy", "1001"])
-def test_weights_are_positive_and_finite(text: str) -> None:
-    assert WEIGHT.parse("2.5") == 2.5
+@pytest.mark.parametrize("text", ["-1", "-0.5", "0.0001", "nan", "inf", "heavy", "1001"])
+def test_weights_are_finite_shares_or_zero(text: str) -> None:
+    assert (WEIGHT.parse("2.5"), WEIGHT.parse("0")) == (2.5, 0)
     with pytest.raises(BadValue):
         WEIGHT.parse(text)
 

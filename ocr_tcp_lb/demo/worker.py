@@ -204,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _end_with_stdin() -> None:
     """End the process at once when standard input ends; the kernel ends it with its last holder."""
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):  # not sys.stdin, whose lock this thread would hold when the interpreter ends
         pass
     os._exit(0)
 

@@ -25,82 +25,59 @@ from ocr_tcp_lb.wire.head import Framing, ReplyHead
 
 MOST_INTERIM_REPLIES = 32  # a backend that sends 1xx for ever is broken
 CONTINUE, SWITCHING_PROTOCOLS, FIRST_FINAL = 100, 101, 200
+# What a reply says of its backend: 4xx is the client's doing and teaches nothing about speed.
+_OUTCOMES = {4: Outcome.CLIENT_ERROR, 5: Outcome.SERVER_ERROR}
 
 
 class Attempt:
     """One attempt; the caller holds the lease, and closes the attempt when it has ended."""
 
-    __slots__ = (
-        "_connection",
-        "_deaf",
-        "_download",
-        "_hub",
-        "_inbox",
-        "_interim_replies",
-        "_moved",
-        "_reply",
-        "_request",
-        "_surplus",
-        "_upstream",
-        "client_persists",
-    )
+    client_persists = False
+    _connection: BackendConnection | None = None
+    _deaf = False  # the backend takes no more of the request; its reply may still come
+    _inbox = b""  # the beginning of a reply's head
+    _interim_replies = 0
+    _reply: ReplyHead | None = None
+    _download: Flow | None = None  # None also for a reply that went to the client whole, at once
+    _delivered = False
+    _surplus = b""  # what the backend sent behind its reply
+    _moved = -1  # bytes moved when the deadline was last set
 
     def __init__(self, hub: Hub, request: Request, upstream: Upstream) -> None:
         self._hub = hub
         self._request = request
         self._upstream = upstream
-        self._connection: BackendConnection | None = None
-        self._deaf = False  # the backend takes no more of the request; its reply may still come
-        self._inbox = b""  # the beginning of a reply's head
-        self._interim_replies = 0
-        self._reply: ReplyHead | None = None
-        self._download: Flow | None = None
-        self._moved = -1  # bytes moved when the deadline was last set
-        self.client_persists = False
 
     async def run(self) -> Outcome:
         """Carry the request to the backend and its reply to the client.
 
         An idle connection that proves stale is replaced by a new one, if the request may be sent again.
         """
-        self._connection = self._upstream.take(self._request.client.wakeup)
-        if self._connection is not None:
-            try:
-                return await self._converse(self._connection)
-            except AttemptFailed as failure:
-                if failure.outcome is not Outcome.STALE or not self._may_send_again():
-                    raise
-                self._connection.channel.close()
-                self._connection = None
-                self._deaf = False
-        self._connection = await self._connect()
-        return await self._converse(self._connection)
-
-    def _may_send_again(self) -> bool:
         request = self._request
-        may_run_twice = request.head.is_idempotent or self._hub.config.replay_post
-        return may_run_twice and request.upload.is_replayable
+        connection = self._upstream.take(request.client.wakeup)
+        while True:
+            if connection is None:
+                connection = await self._connect()
+            self._connection = connection
+            request.record.connected = time.monotonic()
+            try:
+                self._send_head()
+                while not self._pump(connection):
+                    await request.client.wakeup
+                    if request.client.expired:
+                        self._time_is_up()
+                return await self._finish(connection)
+            except AttemptFailed as failure:
+                if not (failure.outcome is Outcome.STALE and request.may_run_twice and request.upload.is_replayable):
+                    raise
+                connection.channel.close()
+                connection = self._connection = None
+                self._deaf = False
 
     async def _connect(self) -> BackendConnection:
         client = self._request.client
         client.allow(self._hub.timeouts.connect_s)
         return await self._upstream.connect(client.wakeup, lambda: client.expired)
-
-    async def _converse(self, connection: BackendConnection) -> Outcome:
-        request, client = self._request, self._request.client
-        request.record.connected = time.monotonic()
-        self._send_head()
-        while True:
-            more = self._pump(connection)
-            if self._download is not None and self._download.done:
-                return await self._finish(connection)
-            self._say_what_is_wanted(connection)
-            self._set_deadline()
-            if more:
-                client.wakeup.fire_soon()
-            await client.wakeup
-            if client.expired:
-                self._time_is_up()
 
     def _send_head(self) -> None:
         request, head = self._request, self._request.head
@@ -110,7 +87,7 @@ class Attempt:
         )
 
     def _pump(self, connection: BackendConnection) -> bool:
-        """Move what can move, in both directions; True when there is more to do at once."""
+        """Move what can move, in both directions; True when the reply has ended, else the wake-up is set."""
         request, upload = self._request, self._request.upload
         more = False
         if not upload.over and not self._deaf:
@@ -122,20 +99,32 @@ class Attempt:
             except SourceBroke as error:
                 raise ClientGone(str(error)) from error
         if self._reply is None:
-            if not upload.streams:
+            if request.client.channel.readable and not upload.streams:
                 request.client.notice_departure()
-            self._read_reply(connection)
+            if connection.channel.readable:
+                self._read_reply(connection)
         if self._download is not None:
             more = self._pump_reply(self._download) or more
-        return more
+        if not self._delivered:
+            self._say_what_is_wanted(connection)
+            self._set_deadline()
+            if more:
+                request.client.wakeup.fire_soon()
+        return self._delivered
 
     def _pump_reply(self, download: Flow) -> bool:
         try:
-            return download.pump()
+            more = download.pump()
         except SinkBroke as error:
             raise ClientGone(str(error)) from error
         except (SourceBroke, ReplyError) as error:
             raise ReplyBroken(str(error)) from error
+        finally:
+            self._request.record.bytes_out = max(0, download.moved)
+        if download.done:
+            self._delivered = True
+            self._surplus = download.surplus
+        return more
 
     def _read_reply(self, connection: BackendConnection) -> None:
         channel = connection.channel
@@ -183,14 +172,11 @@ class Attempt:
         if request.head.minor == 0 or (reply.status == CONTINUE and not request.passes_expectation):
             return
         data = reply.forwarded(minor=1, close=False)
-        try:
-            whole = request.client.channel.send(data) == len(data)
-        except OSError as error:
-            raise ClientGone(str(error)) from error
-        if not whole:
+        if self._send(data) < len(data):
             raise ClientGone("the client does not read its interim replies")
 
     def _begin_reply(self, connection: BackendConnection, reply: ReplyHead, data: bytes) -> None:
+        """Pass the final reply's head on, with what is there of its body."""
         request, head = self._request, self._request.head
         if reply.status == SWITCHING_PROTOCOLS and not head.upgrade:
             raise bad_reply("101 Switching Protocols, which nobody asked for")
@@ -211,21 +197,43 @@ class Attempt:
             extra=b"X-Request-Id: %b\r\n" % request.record.request_id,
         )
         self._reply = reply
-        self._download = Flow(
-            connection.channel,
-            request.client.channel,
-            self._hub.pipes,
-            framing,
-            left=reply.content_length,
-            chunked=ChunkedBody(side="backend") if framing is Framing.CHUNKED else None,
-            dechunk=dechunk,
-        )
         request.record.answered = time.monotonic()
         request.record.status = reply.status
+        sent = 0
+        length = reply.content_length
+        if len(data) >= length and (framing is Framing.LENGTH or framing is Framing.NONE):
+            # All of it is here, as with most replies: it leaves in one system call.
+            message = prelude + data if len(data) == length else prelude + data[:length]
+            sent = self._send(message)
+            if sent == len(message):
+                request.record.bytes_out = length
+                self._surplus = data[length:]
+                self._delivered = True
+                return
         try:
-            self._download.begin(prelude, data)
+            self._begin_download(connection, dechunk).begin(prelude, data, sent)
         except ReplyError as error:
             raise ReplyBroken(str(error)) from error
+
+    def _send(self, message: bytes) -> int:
+        try:
+            return self._request.client.channel.send(message)
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+
+    def _begin_download(self, connection: BackendConnection, dechunk: bool) -> Flow:
+        reply = self._reply
+        assert reply is not None
+        self._download = Flow(
+            connection.channel,
+            self._request.client.channel,
+            self._hub.pipes,
+            reply.framing,
+            left=reply.content_length,
+            chunked=ChunkedBody("backend") if reply.framing is Framing.CHUNKED else None,
+            dechunk=dechunk,
+        )
+        return self._download
 
     def _say_what_is_wanted(self, connection: BackendConnection) -> None:
         """Register for exactly the events that let something move, or end it."""
@@ -264,24 +272,21 @@ class Attempt:
         raise AttemptFailed(Outcome.SILENT, f"{self._name} did not answer in time")
 
     async def _finish(self, connection: BackendConnection) -> Outcome:
-        request, reply, download = self._request, self._reply, self._download
+        request, upload, reply = self._request, self._request.upload, self._reply
         assert reply is not None
-        assert download is not None
-        request.record.bytes_out = download.moved
         if reply.status == SWITCHING_PROTOCOLS:
-            await self._tunnel(connection, download.surplus)
+            await self._tunnel(connection, self._surplus)
             return Outcome.SERVED
-        connection.exchanges += 1
         # Bytes behind a reply's end belong to nobody: such a connection must never serve another client.
-        reusable = reply.keep_alive and request.upload.over and not download.surplus
-        if reusable:
+        if reply.keep_alive and upload.over and not self._surplus:
+            connection.exchanges += 1
             self._upstream.give_back(connection)
             self._connection = None
-        if request.upload.over and not request.upload.whole:
-            request.client.inbox = request.upload.surplus
-        if not self.client_persists and not request.upload.over:
+        if upload.over and not upload.whole:
+            request.client.inbox = upload.surplus
+        if not self.client_persists and not upload.over:
             await request.client.linger()
-        return _outcome(reply.status)
+        return _OUTCOMES.get(reply.status // 100, Outcome.SERVED)
 
     async def _tunnel(self, connection: BackendConnection, first: bytes) -> None:
         """After 101 the connection belongs to another protocol: pass bytes until both sides have ended."""
@@ -317,14 +322,3 @@ class Attempt:
         if self._connection is not None:
             self._connection.channel.close()
             self._connection = None
-
-
-def _outcome(status: int) -> Outcome:
-    """What a reply says of its backend: 4xx is the client's doing and teaches nothing about speed."""
-    match status // 100:
-        case 4:
-            return Outcome.CLIENT_ERROR
-        case 5:
-            return Outcome.SERVER_ERROR
-        case _:
-            return Outcome.SERVED

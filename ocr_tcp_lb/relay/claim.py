@@ -11,35 +11,32 @@ from ocr_tcp_lb.relay.hub import Hub
 RETRY_AFTER_S = 1
 
 
-class Claim:
-    """Owns one ticket, so the fleet's grants come here; holds at most one lease at a time."""
+class Claim(Ticket):
+    """The relay's ticket: the fleet's grants come to it; it holds at most one lease at a time."""
 
-    __slots__ = ("_client", "_hub", "_lease", "ticket")
+    __slots__ = ("_client", "_hub", "_lease")
 
     def __init__(self, hub: Hub, client: Client, size_bytes: int | None) -> None:
+        super().__init__(None, time.monotonic(), size_bytes)
         self._hub = hub
         self._client = client
         self._lease: Lease | None = None
-        self.ticket = Ticket(self, time.monotonic(), size_bytes)
 
-    async def obtain(self, *, watch_client: bool) -> Lease:
-        """Return a lease, after a wait in the queue if need be.
-
-        Raises Refusal when the queue is full or the wait too long, and ClientGone when the client leaves the
-        queue; it is noticed only with `watch_client` (not while its body is still to be read).
-        """
-        hub = self._hub
+    def ask(self) -> Lease | None:
+        """Return a lease, or None: then `wait`. Raises Refusal when the queue is full."""
         try:
-            self._lease = hub.ask(self.ticket)
+            lease = self._lease = self._hub.ask(self)
         except QueueFull as error:
             message = "every backend is busy and the queue is full"
             raise Refusal(503, "queue_full", message, RETRY_AFTER_S) from error
-        if self._lease is None:
-            await self._wait(watch_client)
-        assert self._lease is not None
-        return self._lease
+        return lease
 
-    async def _wait(self, watch_client: bool) -> None:
+    async def wait(self, *, watch_client: bool) -> Lease:
+        """Wait in the queue for a lease.
+
+        Raises Refusal when that takes too long, and ClientGone when the client leaves the queue; it is noticed
+        only with `watch_client` (not while its body is still to be read).
+        """
         client = self._client
         client.allow(self._patience_s())
         try:
@@ -52,18 +49,18 @@ class Claim:
                 await client.wakeup
         except BaseException:
             if self._lease is None:
-                self._hub.fleet.leave(self.ticket)
+                self._hub.fleet.leave(self)
             else:
                 self.settle(Outcome.CLIENT_LEFT)
             raise
+        return self._lease
 
     def _patience_s(self) -> float:
         """What is left of the queue time-out, which counts from the first time the request asked."""
-        waited_s = time.monotonic() - self.ticket.arrived_at
-        return max(0.0, self._hub.config.queue.timeout_s - waited_s)
+        return max(0.0, self._hub.config.queue.timeout_s - (time.monotonic() - self.arrived_at))
 
     def grant(self, lease: Lease) -> None:
-        """The fleet's call: the waiting ticket has become this lease."""
+        """Take the lease that the waiting ticket was granted; called from other tasks and from timers."""
         self._lease = lease
         self._client.wakeup.fire_soon()
 
@@ -79,4 +76,4 @@ class Claim:
         To be asked after the failed attempt was settled.
         """
         is_safe = failure.nothing_sent or (may_run_twice and failure.outcome in (Outcome.BROKE, Outcome.STALE))
-        return is_safe and self._hub.fleet.may_retry(self.ticket) and self._patience_s() > 0
+        return is_safe and self._hub.fleet.may_retry(self) and self._patience_s() > 0

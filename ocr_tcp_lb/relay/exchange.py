@@ -1,13 +1,13 @@
 """One request and its answer: gather the body, obtain a lease, attempt, again where that is safe, settle, log.
 
 However it ends, it passes the one ending in `run`: memory is given back and one record is written. Every lease is
-settled in `_hold`, exactly once, on cancellation too.
+settled in `_serve`, exactly once, on cancellation too.
 """
 
 import asyncio
 import time
 
-from ocr_tcp_lb.balance.lease import Lease, Outcome
+from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.relay.attempt import Attempt
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client
@@ -15,9 +15,9 @@ from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal, ReplyB
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.request import Request
-from ocr_tcp_lb.relay.upload import Upload
+from ocr_tcp_lb.relay.upload import HeldBody, Upload, receive
 from ocr_tcp_lb.wire.errors import RequestError
-from ocr_tcp_lb.wire.head import Framing, RequestHead
+from ocr_tcp_lb.wire.head import RequestHead
 from ocr_tcp_lb.wire.replies import CONTINUE, error_reply
 
 
@@ -30,21 +30,19 @@ class Exchange:
         self._hub = hub
         self._client = client
         self._head = head
-        self._upload: Upload | None = None
+        self._upload: HeldBody | Upload | None = None
         self._persists = False
-        self._record = Record(
-            client.address,
-            head.request_id or hub.new_request_id(),
-            head.method,
-            head.target,
-            began=time.monotonic(),
-        )
+        self._record = Record(client.address, head.request_id or hub.new_request_id(), head.method, head.target)
 
     async def run(self) -> bool:
         """Serve the request; True when the client's connection may carry another one."""
         record = self._record
+        record.began = time.monotonic()
         try:
-            await self._serve(await self._gather())
+            request = self._receive()
+            if not request.upload.is_gathered and not request.passes_expectation:
+                await self._gather(request)
+            await self._serve(request)
         except (RequestError, Refusal) as refusal:
             await self._refuse(refusal)
         except ClientGone:
@@ -67,25 +65,19 @@ class Exchange:
         record.ended = time.monotonic()
         self._hub.on_record(record)
 
-    async def _gather(self) -> Request:
-        """Take in the body, as much as may be held, before any backend is bothered."""
+    def _receive(self) -> Request:
+        """Begin with the body; in most cases all of it came along with the head."""
         hub, client, head = self._hub, self._client, self._head
-        most = hub.limits.request_buffer_bytes
-        first, client.inbox = client.inbox, b""
-        upload = Upload(client.channel, head, first, hub.slabs, most, hub.limits.body_bytes)
-        self._upload = upload
-        passes_expectation = head.expects_continue and head.framing is Framing.LENGTH and head.content_length > most
-        if not upload.is_gathered and not passes_expectation:
-            if head.expects_continue and not first:
-                client.allow(hub.timeouts.idle_s)
-                await client.send_all(CONTINUE)
-            await self._fill(upload)
-        if upload.whole:
-            client.inbox = upload.surplus
-        return Request(client, head, upload, self._record, passes_expectation)
+        upload = self._upload = receive(client.channel, head, client.inbox, hub.slabs, hub.limits)
+        client.inbox = upload.surplus
+        return Request(hub, client, head, upload, self._record)
 
-    async def _fill(self, upload: Upload) -> None:
-        client, idle_s = self._client, self._hub.timeouts.idle_s
+    async def _gather(self, request: Request) -> None:
+        """Take in the body, as much as may be held, before any backend is bothered."""
+        client, upload, idle_s = self._client, request.upload, self._hub.timeouts.idle_s
+        client.allow(idle_s)
+        if self._head.expects_continue and not upload.gathered:
+            await client.send_all(CONTINUE)
         try:
             while not upload.gather():
                 client.allow(idle_s)
@@ -93,47 +85,39 @@ class Exchange:
                     raise RequestError(408, "body_timeout", "the request's body did not arrive in time")
         except SourceBroke as error:
             raise ClientGone(str(error)) from error
+        client.inbox = upload.surplus
 
     async def _serve(self, request: Request) -> None:
         """Try one backend after the other until one has answered, or no other may be tried."""
         hub, record, upload = self._hub, self._record, request.upload
         claim = Claim(hub, self._client, self._head.content_length)
-        may_run_twice = self._head.is_idempotent or hub.config.replay_post
-        record.asked = claim.ticket.arrived_at
+        record.asked = claim.arrived_at
         while True:
-            lease = await claim.obtain(watch_client=upload.whole)
+            lease = claim.ask() or await claim.wait(watch_client=upload.whole)
             record.leased = time.monotonic()
             record.attempts += 1
             record.backend = lease.backend.name
             attempt = Attempt(hub, request, hub.upstreams[lease.backend.name])
+            outcome = Outcome.CLIENT_LEFT
             try:
-                await self._hold(claim, lease, attempt)
+                outcome = await attempt.run()
                 self._persists = attempt.client_persists
                 return
-            except AttemptFailed as failure:
-                replayable = upload.is_replayable
-                if not (replayable and claim.may_try_another(failure, may_run_twice=may_run_twice)):
-                    raise failure.as_refusal() from failure
-
-    async def _hold(self, claim: Claim, lease: Lease, attempt: Attempt) -> None:
-        """Run one attempt under its lease, and settle the lease with what came of it."""
-        outcome = Outcome.CLIENT_LEFT
-        try:
-            outcome = await attempt.run()
-        except AttemptFailed as failure:
-            outcome = failure.outcome
-            raise
-        except ReplyBroken:
-            outcome = Outcome.BROKE
-            raise
-        except ClientGone:
-            self._client.channel.close()
-            await attempt.outlive_client()
-            raise
-        finally:
-            attempt.close()
-            lease.answered_at = self._record.answered or None
-            claim.settle(outcome)
+            except AttemptFailed as error:
+                failure, outcome = error, error.outcome
+            except ReplyBroken:
+                outcome = Outcome.BROKE
+                raise
+            except ClientGone:
+                self._client.channel.close()
+                await attempt.outlive_client()
+                raise
+            finally:
+                attempt.close()
+                lease.answered_at = record.answered or None
+                claim.settle(outcome)
+            if not (upload.is_replayable and claim.may_try_another(failure, may_run_twice=request.may_run_twice)):
+                raise failure.as_refusal() from failure
 
     async def _refuse(self, refusal: RequestError | Refusal) -> None:
         """Answer in the balancer's own name; the connection goes on only if nothing of the body is still to come."""

@@ -81,14 +81,15 @@ class Flow:
         """Whether bytes are held that the sink did not take yet."""
         return bool(self._held) or self._pipe is not None
 
-    def begin(self, prelude: bytes, data: bytes) -> None:
+    def begin(self, prelude: bytes, data: bytes, sent: int = 0) -> None:
         """Put a head, and the part of the body that was read along with it, in front of what will be read.
 
-        Both leave in one system call; the prelude does not count as `moved`. Bytes behind the end of the body
-        become `surplus`.
+        Of these the sink took `sent` bytes already. The prelude does not count as `moved`. Bytes behind the end
+        of the body become `surplus`.
         """
-        self.moved = -len(prelude)
-        self._held = b"".join((prelude, self._follow(data))) if data else prelude
+        held = b"".join((prelude, self._follow(data))) if data else prelude
+        self._held = memoryview(held)[sent:] if sent else held
+        self.moved = sent - len(prelude)
         self.done = False
 
     def pump(self) -> bool:

@@ -25,7 +25,7 @@ from ocr_tcp_lb.wire.rewrite import Router
 
 
 class Waits(Protocol):
-    """The owner of a ticket: told when its ticket has become a lease."""
+    """A ticket of the relay: told when it has become a lease."""
 
     def grant(self, lease: Lease) -> None:
         """Take the lease; called from inside another task or a callback, so it must only note and wake."""
@@ -87,7 +87,7 @@ class Hub:
 
     def _hand_out(self, granted: Sequence[Lease]) -> None:
         for lease in granted:
-            cast(Waits, lease.ticket.owner).grant(lease)
+            cast(Waits, lease.ticket).grant(lease)
 
     def _arm_tick(self) -> None:
         due = self.fleet.next_event_at()

@@ -1,16 +1,12 @@
 """What is known of one exchange when it has ended: the facts for the access log and the counters."""
 
-from dataclasses import dataclass
 
-
-@dataclass(slots=True)
 class Record:
-    """One request and what became of it; times are monotonic seconds, 0.0 where a phase was not reached."""
+    """One request and what became of it; times are monotonic seconds, 0.0 where a phase was not reached.
 
-    client: str
-    request_id: bytes
-    method: bytes = b"-"
-    target: bytes = b"-"
+    Defaults live in the class, so that making one costs only what is set (0.3 us against 1 us for slots).
+    """
+
     status: int = 0  # 0: the client got no status line
     bytes_in: int = 0  # body bytes taken from the client
     bytes_out: int = 0  # body bytes given to the client
@@ -22,4 +18,15 @@ class Record:
     connected: float = 0.0
     answered: float = 0.0  # the first byte of the final reply
     ended: float = 0.0
-    ending: str = "ok"  # or an error code, `client_left`, `broken_reply`, `tunnel`
+    ending: str = "ok"  # or an error code, `client_left`, `broken_reply`, `tunnel`, `cancelled`
+
+    def __init__(self, client: str, request_id: bytes, method: bytes = b"-", target: bytes = b"-") -> None:
+        self.client = client
+        self.request_id = request_id
+        self.method = method
+        self.target = target
+
+    def __repr__(self) -> str:
+        return (
+            f"<Record {self.request_id!r} {self.method!r} {self.target!r} {self.status} {self.backend} {self.ending}>"
+        )

@@ -1,23 +1,36 @@
-"""A request on its way: what the rooms' parts know of it together, handed from exchange to attempt."""
-
-from dataclasses import dataclass
+"""A request on its way: what the parts of the relay know of it together, handed from exchange to attempt."""
 
 from ocr_tcp_lb.relay.client import Client
+from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
-from ocr_tcp_lb.relay.upload import Upload
+from ocr_tcp_lb.relay.upload import HeldBody, Upload
+from ocr_tcp_lb.wire.framing import Framing
 from ocr_tcp_lb.wire.head import RequestHead
 
 
-@dataclass(slots=True)
 class Request:
-    """Who asks, what for, with which body, and the record that is being filled in.
+    """Who asks, what for, with which body, and the record that is being filled in."""
 
-    `passes_expectation`: `Expect: 100-continue` is the backend's to answer, because the body is larger than what
-    would be held here anyway.
-    """
+    __slots__ = ("_hub", "client", "head", "record", "upload")
 
-    client: Client
-    head: RequestHead
-    upload: Upload
-    record: Record
-    passes_expectation: bool
+    def __init__(self, hub: Hub, client: Client, head: RequestHead, upload: HeldBody | Upload, record: Record) -> None:
+        self._hub = hub
+        self.client = client
+        self.head = head
+        self.upload = upload
+        self.record = record
+
+    @property
+    def passes_expectation(self) -> bool:
+        """Whether `Expect: 100-continue` is the backend's to answer: the body is more than we would hold anyway."""
+        head = self.head
+        return (
+            head.expects_continue
+            and head.framing is Framing.LENGTH
+            and head.content_length > self._hub.limits.request_buffer_bytes
+        )
+
+    @property
+    def may_run_twice(self) -> bool:
+        """Whether the method (RFC 9110 section 9.2.2) or the operator says that running it again does no harm."""
+        return self.head.is_idempotent or self._hub.config.replay_post

@@ -39,6 +39,8 @@ class Session:
                     break
                 client.is_between_requests = True
                 limit_s = hub.timeouts.idle_s
+        except RequestError as error:
+            await self._refuse(error)
         except ClientGone:
             pass
         except Exception:
@@ -47,14 +49,7 @@ class Session:
             client.close()
 
     async def _next_head(self, limit_s: float) -> RequestHead | None:
-        """The next request's head; None when the client is done, too slow, or was told what is wrong."""
-        try:
-            return await self._read_head(limit_s)
-        except RequestError as error:
-            await self._refuse(error)
-            return None
-
-    async def _read_head(self, limit_s: float) -> RequestHead | None:
+        """The next request's head; None when the client is done. Raises RequestError, ClientGone."""
         hub, client, channel = self._hub, self.client, self.client.channel
         data, client.inbox = client.inbox, b""
         client.allow(hub.timeouts.head_s if data else limit_s)
@@ -85,12 +80,16 @@ class Session:
         hub, client = self._hub, self.client
         client.is_between_requests = False
         request_id = hub.new_request_id()
-        record = Record(client.address, request_id, began=time.monotonic(), ending=error.code)
+        record = Record(client.address, request_id)
+        record.began = time.monotonic()
+        record.ending = error.code
         try:
             client.allow(LINGER_S)
             await client.send_all(error_reply(error.status, error.code, error.message, request_id))
             record.status = error.status
             await client.linger()
+        except ClientGone:
+            pass
         finally:
             record.ended = time.monotonic()
             hub.on_record(record)

@@ -25,14 +25,15 @@ class TcpSession:
         self._hub = hub
         self.client = Client(hub, sock, address)
         self.client.is_between_requests = False
-        self._record = Record(address, hub.new_request_id(), b"TCP", began=time.monotonic())
+        self._record = Record(address, hub.new_request_id(), b"TCP")
+        self._record.began = time.monotonic()
 
     async def run(self) -> None:
         """Find a backend, pass bytes until both sides have ended, log; closes the connection, whatever happens."""
         hub, client, record = self._hub, self.client, self._record
         hub.deadlines.guard(client)
         claim = Claim(hub, client, None)
-        record.asked = claim.ticket.arrived_at
+        record.asked = claim.arrived_at
         try:
             while not await self._attempt(claim):
                 pass
@@ -50,7 +51,7 @@ class TcpSession:
     async def _attempt(self, claim: Claim) -> bool:
         """Try one backend; False when it cannot be reached and another may be tried."""
         record = self._record
-        lease = await claim.obtain(watch_client=True)
+        lease = claim.ask() or await claim.wait(watch_client=True)
         record.leased = time.monotonic()
         record.attempts += 1
         record.backend = lease.backend.name

@@ -8,6 +8,7 @@ As long as nothing was streamed the upload is replayable: it can be started agai
 
 from collections.abc import Sequence
 
+from ocr_tcp_lb.config import KIB, Limits
 from ocr_tcp_lb.relay.buffers import SLAB_BYTES, Slabs
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import Flow
@@ -17,67 +18,107 @@ from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import Framing, RequestHead
 
-JOIN_BYTES = 16 * 1024  # up to here one copy and `send` beats `sendmsg` of two pieces
+JOIN_BYTES = 16 * KIB  # up to here one copy and `send` beats `sendmsg` of two pieces
+
+
+class HeldBody:
+    """A body that came whole along with its head, as small ones do; the same face as `Upload`, nothing to wait for."""
+
+    whole = is_gathered = is_replayable = True
+    streams = False
+
+    __slots__ = ("_body", "_outgoing", "bytes_sent", "over", "surplus")
+
+    def __init__(self, body: bytes, surplus: bytes) -> None:
+        self._body = body
+        self._outgoing: Buffer = b""
+        self.bytes_sent = 0
+        self.over = False
+        self.surplus = surplus
+
+    @property
+    def gathered(self) -> int:
+        """The body's length."""
+        return len(self._body)
+
+    bytes_taken = gathered
+
+    @property
+    def is_blocked_by_backend(self) -> bool:
+        """Whether bytes wait here that the backend did not take yet."""
+        return not self.over
+
+    def gather(self) -> bool:
+        """Nothing is left to gather."""
+        return True
+
+    def start(self, head: bytes) -> None:
+        """Begin an attempt: this head, then the body."""
+        self.over = False
+        self.bytes_sent = 0
+        self._outgoing = head + self._body if self._body else head
+
+    def pump(self, backend: Channel, pipes: Pipes) -> bool:
+        """Send what is left; raises SinkBroke."""
+        try:
+            sent = backend.send(self._outgoing)
+        except OSError as error:
+            raise SinkBroke(str(error)) from error
+        self.bytes_sent += sent
+        if sent == len(self._outgoing):
+            self.over = True
+        else:
+            self._outgoing = memoryview(self._outgoing)[sent:]
+        return False
+
+    def close(self) -> None:
+        """Nothing is to be given back."""
+
+
+def receive(client: Channel, head: RequestHead, first: bytes, slabs: Slabs, limits: Limits) -> "HeldBody | Upload":
+    """Begin with the body of a request, of which `first` came behind the head.
+
+    Raises RequestError (413) for a body over the limit, here or, when chunked, as it comes.
+    """
+    if head.framing is not Framing.CHUNKED and len(first) >= head.content_length <= limits.body_bytes:
+        length = head.content_length
+        return HeldBody(first, b"") if len(first) == length else HeldBody(first[:length], first[length:])
+    return Upload(client, head, first, slabs, limits)
 
 
 class Upload:
     """The body of one request; `over` once all of it was taken by the backend of the current attempt."""
 
-    __slots__ = (
-        "_chunked",
-        "_filled",
-        "_flow",
-        "_framing",
-        "_left",
-        "_limit",
-        "_most",
-        "_outgoing",
-        "_pieces",
-        "_sent",
-        "_slab",
-        "_slabs",
-        "_taken",
-        "client",
-        "gathered",
-        "over",
-        "surplus",
-        "whole",
-    )
+    _chunked: ChunkedBody | None = None
+    _filled = 0
+    _flow: Flow | None = None
+    _sent = 0
+    _slab: bytearray | None = None
+    gathered = 0
+    over = False
+    surplus = b""  # bytes behind the body: the next request of the connection
+    whole = False  # all of the body was gathered
 
-    def __init__(self, client: Channel, head: RequestHead, first: bytes, slabs: Slabs, most: int, limit: int) -> None:
-        """Begin with `first`, the bytes that came behind the head; hold at most `most` bytes of the body.
-
-        Raises RequestError (413) for a body over `limit` bytes, here or, when chunked, as it comes.
-        """
+    def __init__(self, client: Channel, head: RequestHead, first: bytes, slabs: Slabs, limits: Limits) -> None:
         self.client = client
-        self.gathered = 0
-        self.over = False
-        self.surplus = b""  # bytes behind the body: the next request of the connection
-        self.whole = False  # all of the body was gathered
         self._framing = head.framing
-        self._limit = limit
-        self._most = most
+        self._limit = limits.body_bytes
+        self._most = limits.request_buffer_bytes
         self._slabs = slabs
         self._pieces: list[Buffer] = []
         self._taken: list[bytearray] = []
-        self._slab: bytearray | None = None
-        self._filled = 0
-        self._flow: Flow | None = None
         self._outgoing: list[Buffer] = []
-        self._sent = 0
-        self._chunked = ChunkedBody("client") if head.framing is Framing.CHUNKED else None
         self._left = head.content_length
-        if self._left > limit:
-            raise _too_large(limit)
+        if self._left > self._limit:
+            raise _too_large(self._limit)
+        if head.framing is Framing.CHUNKED:
+            self._chunked = ChunkedBody("client")
         self._begin(first)
 
     def _begin(self, first: bytes) -> None:
         if self._chunked is None:
-            body, self.surplus = (
-                (first, b"") if len(first) <= self._left else (first[: self._left], first[self._left :])
-            )
+            body = first
             self._left -= len(body)
-            self.whole = not self._left
         else:
             consumed = self._follow(first)
             body, self.surplus = first[:consumed], first[consumed:]

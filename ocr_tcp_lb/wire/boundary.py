@@ -43,9 +43,9 @@ def reply_head_end(data: bytes | bytearray, limit: int, start: int = 0) -> int:
         raise bad_reply("the backend does not speak HTTP/1")
     if _HOPELESS.search(data, max(0, start - 2)):
         raise bad_reply("the backend sent a control character, a bare line end or a folded line in its head")
-    line, line_end, _ = data.partition(CRLF)
-    if line_end and not start:
-        read_status_line(bytes(line))
+    line_end = data.find(CRLF)
+    if line_end >= max(0, start - 1):
+        read_status_line(bytes(data[:line_end]))
     if end >= 4 or len(data) >= limit:
         raise bad_reply(f"the backend sent a head over {limit} bytes")
     return 0

@@ -14,7 +14,7 @@ from ocr_tcp_lb.wire.framing import MAX_LENGTH
 
 MAX_EXTENSION_BYTES = 256  # a chunk; nobody uses them, and they cost the receiver (CVE-2023-39326)
 MAX_EXTENSIONS_BYTES = 16 * 1024  # a body
-MAX_TRAILER_BYTES = 8 * 1024  # nginx and h2o take about as much
+MAX_TRAILER_BYTES = 8 * 1024  # half of what a whole head may have by default
 _MAX_SIZE_DIGITS = 16
 _MAX_SIZE_LINE = _MAX_SIZE_DIGITS + MAX_EXTENSION_BYTES + 2
 

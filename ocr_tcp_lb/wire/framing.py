@@ -22,8 +22,6 @@ class Framing(Enum):
     CHUNKED = "chunked"
     UNTIL_CLOSE = "until close"
 
-    __hash__ = object.__hash__  # members are singletons; the default hashes the name
-
 
 def request_framing(minor: int, codings: Sequence[bytes], lengths: Sequence[bytes]) -> tuple[Framing, int]:
     """Frame a request by its Transfer-Encoding and Content-Length values."""

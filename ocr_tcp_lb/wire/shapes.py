@@ -1,9 +1,8 @@
 """Shapes of heads: everything in a head but its values, so that what was learned about one serves the next.
 
 `split(raw)` returns `[text, value, text, value, ..., text]`, in linear time on any input. The texts are the
-template, the odd cells the values. A template is stored only if the slow way read the same names and values
-from the same bytes (`template` below builds what it must be), and it counts as found only if key *and number
-of cells* agree.
+template, the odd cells the values. A template is stored when the slow way has accepted a head with that start
+line and those names, and it counts as found only if key *and number of cells* agree.
 
 Why a hit is never wrong. Keys join the template's pieces with NUL. A stored template has no NUL, its pieces
 being tokens, CRLF and a checked start; so a key that equals it has one NUL for each gap, and with the same
@@ -76,7 +75,7 @@ class Plans(dict[bytes | tuple[bytes, ...], P]):
 
 
 def template(start: bytes, names: Sequence[bytes]) -> list[bytes]:
-    """Return the texts that `split` must find in a head with this start line and these names."""
+    """Return the texts that `split` finds in a strict head with this start line and these names."""
     if not names:
         return [start + END]
     return [start + CRLF + names[0], *names[1:], CRLF]

@@ -181,9 +181,7 @@ def test_two_errors_in_a_row_eject() -> None:
     assert world.backend("b1").health.state is State.EJECTED
 
 
-@pytest.mark.parametrize(
-    "outcome", [Outcome.SERVED, Outcome.CLIENT_ERROR, Outcome.CLIENT_LEFT, Outcome.STALE]
-)
+@pytest.mark.parametrize("outcome", [Outcome.SERVED, Outcome.CLIENT_ERROR, Outcome.CLIENT_LEFT, Outcome.STALE])
 def test_what_is_no_fault_never_ejects(outcome: Outcome) -> None:
     world = World(*specs(1, 1))
     world.fail("b1", *[outcome] * 10)

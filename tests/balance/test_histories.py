@@ -23,8 +23,7 @@ class Histories(RuleBasedStateMachine):
     )
     def start(self, policy: str, limits: list[int], weights: list[float], seed: int) -> None:
         specs = [
-            BackendSpec(f"b{i}", weight, limit)
-            for i, (weight, limit) in enumerate(zip(weights, limits, strict=False))
+            BackendSpec(f"b{i}", weight, limit) for i, (weight, limit) in enumerate(zip(weights, limits, strict=False))
         ]
         self.fleet = Fleet(specs, policy, QUEUE_SIZE, random.Random(seed))
         self.now = 0.0

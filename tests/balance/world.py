@@ -7,9 +7,7 @@ from ocr_tcp_lb.balance import Backend, BackendSpec, Fleet, Lease, Outcome, Tick
 
 
 class World:
-    def __init__(
-        self, *specs: BackendSpec, policy: str = "queue", queue_size: int = 1000, seed: int = 1
-    ) -> None:
+    def __init__(self, *specs: BackendSpec, policy: str = "queue", queue_size: int = 1000, seed: int = 1) -> None:
         self.fleet = Fleet(specs, policy, queue_size, random.Random(seed))
         self.now = 0.0
 
@@ -29,9 +27,7 @@ class World:
         assert self.fleet.ask(ticket, self.now) is None, "expected to wait"
         return ticket
 
-    def settle(
-        self, lease: Lease, outcome: Outcome = Outcome.SERVED, after_s: float = 0.0
-    ) -> Sequence[Lease]:
+    def settle(self, lease: Lease, outcome: Outcome = Outcome.SERVED, after_s: float = 0.0) -> Sequence[Lease]:
         self.now += after_s
         return self.fleet.settle(lease, outcome, self.now)
 

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m bench` measures the balancer beside its peers; see README.md here."""

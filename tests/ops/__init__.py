@@ -1,0 +1,1 @@
+"""Tests of how the balancer is run and watched."""

@@ -1,0 +1,28 @@
+from ocr_tcp_lb.wire import RequestParser
+from ocr_tcp_lb.wire.framing import Framing
+from ocr_tcp_lb.wire.plans import ReplyPlan, RequestPlan
+from ocr_tcp_lb.wire.shapes import cells_of
+
+from .samples import HOP, TRUSTED, request
+
+
+def test_a_layout_is_made_once_for_each_kind_of_exchange() -> None:
+    plan = RequestPlan(b"GET", 1, (b"Host",), frozenset(), Framing.NONE, True, False, b"", True)
+    assert plan.lay_out(True, False, False) is plan.layouts[1]
+    assert plan.lay_out(False, True, True) is plan.layouts[6]
+    assert sum(layout is not None for layout in plan.layouts) == 2
+
+
+def test_a_layout_writes_cells_into_its_format() -> None:
+    plan = ReplyPlan(200, 1, b"OK", (b"A", b"Connection"), frozenset(), Framing.LENGTH, True, True, b"")
+    layout = plan.lay_out(False, False, False, False)
+    assert layout.format % layout.pick([*cells_of([b"1", b"close"]), b""]) == b"HTTP/1.1 200 OK\r\nA: 1\r\n\r\n"
+
+
+def test_trust_is_told_per_request_not_per_shape() -> None:
+    parser = RequestParser()
+    raw = request(b"X-Forwarded-For: 1.1.1.1")
+    heads = [parser.parse(raw).forwarded(b"/", hop, b"i") for hop in (HOP, TRUSTED, HOP)]
+    assert heads[0] == heads[2]
+    assert b"X-Forwarded-For: 1.1.1.1, 192.0.2.7" in heads[1]
+    assert b"1.1.1.1" not in heads[0]
