@@ -11,6 +11,7 @@ import functools
 import json
 import re
 import sys
+from typing import cast
 
 from bench.loops import run
 from bench.workloads import PLAIN, REPLY_BYTES, SERVED
@@ -83,8 +84,7 @@ class Service(asyncio.BufferedProtocol):
         self._close = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return _shared

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import cast
 
 from bench.loops import run
 from bench.workloads import BY_NAME, REPLY_BYTES, Workload
@@ -57,14 +58,14 @@ class Client(asyncio.Protocol):
         self._is_waiting = False
         self._began = 0.0
         self._start = b""  # of the reply: its head, and as much of its body as is looked at
-        self._left = -1  # bytes of the body still to come; -1: the head is not complete
+        self._in_head = True
+        self._left = 0  # bytes of the body still to come
         self._error = ""
         self._closes = False
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
         self._send()
 
     def _send(self) -> None:
@@ -73,12 +74,12 @@ class Client(asyncio.Protocol):
             self._transport.close()
             return
         self._is_waiting = True
-        self._start, self._left, self._error = b"", -1, ""
+        self._start, self._in_head, self._error = b"", True, ""
         self._began = time.perf_counter()
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        if self._left < 0:
+        if self._in_head:
             self._start += data
             end = self._start.find(b"\r\n\r\n")
             if end < 0:
@@ -94,6 +95,7 @@ class Client(asyncio.Protocol):
 
     def _judge_head(self, head: bytes) -> None:
         workload = self._tally.workload
+        self._in_head = False
         length = _LENGTH.search(head)
         self._left = int(length[1]) if length else 0
         self._closes = bool(_CLOSE.search(head))

@@ -70,6 +70,7 @@ class Simulation:
         self._order = itertools.count()
         self._scheduler = scheduler
         self._tick_at = math.inf
+        self._unfinished = 0
         self.workers: dict[str, Worker] = {
             worker_name(i): (Shared if spec.is_shared else Slots)(spec, self) for i, spec in enumerate(workers)
         }
@@ -82,13 +83,11 @@ class Simulation:
         requests = [Request(arrival) for arrival in trace]
         for request in requests:
             self.at(request.arrival.at, lambda request=request: self._arrive(request))  # type: ignore[misc]
-        unfinished = set(requests)
-        while unfinished:
-            assert self._events, f"{len(unfinished)} requests were lost"
+        self._unfinished = len(requests)
+        while self._unfinished:
+            assert self._events, f"{self._unfinished} requests were lost"
             self.now, _, call = heapq.heappop(self._events)
             call()
-            if len(self._events) % 64 == 0 or not self._events:
-                unfinished = {request for request in unfinished if request.outcome is None}
         return requests
 
     def _arrive(self, request: Request) -> None:
@@ -120,7 +119,9 @@ class Simulation:
             self._ask(lease.ticket)
         else:
             request = cast(Request, lease.ticket.owner)
+            assert request.outcome is None, "a request ends once"
             request.done_at, request.outcome = self.now, outcome
+            self._unfinished -= 1
         self._arm_tick()
 
     def _arm_tick(self) -> None:

@@ -136,11 +136,11 @@ class Slots(Worker):
         if job.is_over:
             return
         self._running.discard(job)
-        self._end(job, Outcome.SERVED)
         while self._backlog and len(self._running) < self.spec.concurrency:
             following = self._backlog.popleft()
             if not following.is_over:
                 self._work(following)
+        self._end(job, Outcome.SERVED)  # last: the balancer may send the next one at once, and that is not first
 
     def _die(self) -> None:
         self._running.clear()
@@ -179,13 +179,16 @@ class Shared(Worker):
             self.engine.at(when, lambda: self._done(version))
 
     def _done(self, version: int) -> None:
+        """The soonest is done, unless somebody came or left since."""
         if version != self._version:
             return
         self._advance()
-        for job in [job for job, left_s in self._left_s.items() if left_s <= 1e-9]:
+        done = [job for job, left_s in self._left_s.items() if left_s <= 1e-9]
+        for job in done:
             del self._left_s[job]
-            self._end(job, Outcome.SERVED)
         self._schedule()
+        for job in done:
+            self._end(job, Outcome.SERVED)
 
     def _die(self) -> None:
         self._left_s.clear()

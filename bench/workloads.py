@@ -16,7 +16,7 @@ CHUNK_BYTES = 64 * KIB
 
 # Clients ask for the first path; the services answer on the second only, and only with X-Forwarded-For present.
 # The third is served as it comes, for balancers of connections, which change nothing.
-ASKED, SERVED, PLAIN = "/get_ocr_api", "/get_ocr", "/plain"
+ASKED, SERVED, PLAIN = "/", "/get_ocr", "/plain"
 
 
 @dataclass(frozen=True, slots=True)

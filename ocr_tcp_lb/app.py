@@ -140,7 +140,7 @@ async def _drain(config: Config, server: Server, stop: Stop) -> int:
     if not drain.done():
         drain.cancel()
         await asyncio.gather(drain, return_exceptions=True)
-        cut_off = await server.cut_off()
+        cut_off = server.cut_off()
     else:
         cut_off = drain.result()
     if cut_off:

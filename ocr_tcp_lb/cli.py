@@ -5,13 +5,14 @@ other exception is a mistake of ours and shows its traceback. Imports that a com
 to the commands that do, so that `check` and `--help` work even where the relay cannot.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
 import ocr_tcp_lb
-from ocr_tcp_lb import arguments, configfile, options
 from ocr_tcp_lb.errors import LoadBalancerError
-from ocr_tcp_lb.faults import ConfigError, did_you_mean
+from ocr_tcp_lb.settings import arguments, configfile, options
+from ocr_tcp_lb.settings.faults import ConfigError, did_you_mean
 
 USAGE_ERROR = 2  # what argparse, grep and HAProxy's -c use
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
@@ -37,9 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command not in COMMANDS:
             raise LoadBalancerError(f"there is no command {command!r}; {did_you_mean(command, COMMANDS)}")
         if "--version" in words:
-            print(f"ocr-tcp-lb {ocr_tcp_lb.__version__}")
+            _print(f"ocr-tcp-lb {ocr_tcp_lb.__version__}")
         elif {"-h", "--help"} & set(words):
-            print(help_text(command))
+            _print(help_text(command))
         else:
             return COMMANDS[command](words)
     except ConfigError as error:
@@ -59,6 +60,15 @@ def help_text(command: str) -> str:
     ending = _COMMANDS_HELP if command == "run" else ""
     about = "  --version, --help           say the version, or this"
     return f"{usage}\n\n{_SUMMARIES[command]}\n{arguments.explain(command)}\n{about}\n{ending}".rstrip()
+
+
+def _print(text: str) -> None:
+    """Print to standard output; a reader that has seen enough, such as head(1), is no fault."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer must go somewhere, or Python complains at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: ConfigError) -> None:
@@ -83,7 +93,7 @@ def _demo(argv: Sequence[str]) -> int:
 
 
 def _check(argv: Sequence[str]) -> int:
-    sys.stdout.write(configfile.render(options.load(argv, "check")))
+    _print(configfile.render(options.load(argv, "check")).rstrip())
     return 0
 
 

@@ -1,9 +1,10 @@
 """The effective configuration as frozen values: what the operator decided, checked, in the units the code uses.
 
-Nothing here parses or prints (see `options`, `cli`); nothing here changes after start. Sizes are bytes, times
+Nothing here parses or prints (see `settings`, `cli`); nothing here changes after start. Sizes are bytes, times
 are seconds, as the names say. Every default states its precedent.
 """
 
+import ipaddress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,10 +13,16 @@ PolicyName = Literal["queue", "round-robin", "random", "least-outstanding", "p2c
 Concurrency = int | Literal["auto"]
 AccessLogFormat = Literal["text", "json", "off"]
 LoopName = Literal["auto", "uvloop", "asyncio"]
+ProxyVersion = Literal[1, 2]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+UNIX_CLIENT = "unix"  # stands for the address of a client on a unix socket, which has none
 
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+
+_ADDRESSES_KNOWN = 4096  # about 0.5 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,43 @@ Address = TcpAddress | UnixAddress
 
 
 @dataclass(frozen=True, slots=True)
+class TrustedProxies:
+    """The proxies whose word about their clients is taken; by default nobody's is."""
+
+    networks: tuple[Network, ...] = ()
+    unix: bool = False  # whoever may open our unix sockets, which file permissions decide
+    _known: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def trusts(self, address: str) -> bool:
+        """Say whether the client with this IP address, or `UNIX_CLIENT`, is a trusted proxy.
+
+        A connection asks, and often again, so answers are kept: 0.1 us instead of 5.
+        """
+        if not self:
+            return False
+        known = self._known.get(address)
+        if known is None:
+            if len(self._known) >= _ADDRESSES_KNOWN:
+                self._known.clear()
+            known = self._known[address] = self._judge(address)
+        return known
+
+    def _judge(self, address: str) -> bool:
+        if address == UNIX_CLIENT:
+            return self.unix
+        ip = ipaddress.ip_address(address)
+        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:  # RFC 4291, 2.5.5.2
+            ip = ip.ipv4_mapped
+        return any(ip in network for network in self.networks)
+
+    def __bool__(self) -> bool:
+        return self.unix or bool(self.networks)
+
+    def __or__(self, other: "TrustedProxies") -> "TrustedProxies":
+        return TrustedProxies(tuple(dict.fromkeys(self.networks + other.networks)), self.unix or other.unix)
+
+
+@dataclass(frozen=True, slots=True)
 class BackendConfig:
     """One service behind the balancer: where it is, which path it answers on, how much it can take."""
 
@@ -55,6 +99,7 @@ class BackendConfig:
     concurrency: Concurrency = "auto"
     health_path: str = ""  # empty: a TCP connect is the health check
     max_idle_s: float = 1.0  # Werkzeug and gunicorn close idle connections after 2 s or at once; stay below
+    send_proxy: ProxyVersion | None = None  # None: no PROXY protocol header before the connection's bytes
 
     @property
     def url(self) -> str:
@@ -90,13 +135,14 @@ class Limits:
     head_fields: int = 100  # HAProxy's tune.http.maxhdr is 101
     body_bytes: int = 64 * MIB
     connections: int = 4096
+    connections_per_client: int = 0  # of one address; 0: any number, since many clients may share one address
     request_buffer_bytes: int = 8 * MIB  # a scanned page fits; held before a worker is taken
     buffer_memory_bytes: int = 256 * MIB  # all requests together
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything `run` needs; made by `options`, read by `app`."""
+    """Everything `run` needs; made by `settings`, read by `app`."""
 
     listen: tuple[Address, ...] = (TcpAddress("", 4999),)
     backends: tuple[BackendConfig, ...] = (
@@ -111,6 +157,8 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     retries: int = 2  # other backends to try where replay is safe
     replay_post: bool = False  # the operator says that a POST may run twice
+    trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    proxy_protocol: bool = False  # each connection of a trusted proxy begins with a PROXY protocol header
     admin: Address | None = TcpAddress("127.0.0.1", 4998)  # None: no admin listener
     access_log: AccessLogFormat = "text"
     loop: LoopName = "auto"

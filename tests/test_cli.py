@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import ocr_tcp_lb
-from ocr_tcp_lb import app, options
+from ocr_tcp_lb import app
 from ocr_tcp_lb.cli import COMMANDS, main
 from ocr_tcp_lb.config import Address, Config
+from ocr_tcp_lb.settings import options
 
 Ran = list[Config]
 
@@ -107,6 +108,15 @@ def test_check_prints_a_file_that_checks_to_itself(tmp_path: Path, capsys: pytes
     assert main(["check", "--config", str(file)]) == 0
     assert capsys.readouterr().out == first
     assert 'url = "http://[::1]:5000/x"' in first
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["check"]])
+def test_reader_that_leaves_early_is_no_fault(argv: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write) as stdout:
+        done = subprocess.run(program(*argv), stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def program(*argv: str) -> list[str]:

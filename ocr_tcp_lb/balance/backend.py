@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ocr_tcp_lb.balance.health import Health, State
-from ocr_tcp_lb.balance.limit import limit_for
+from ocr_tcp_lb.balance.learned import Learned
+from ocr_tcp_lb.balance.limit import InFlight, Limit, Told, Unlimited
 from ocr_tcp_lb.balance.outcome import FAILURES, WHOLE_REPLIES, Outcome
 from ocr_tcp_lb.balance.service_time import PeakEwma, ServiceTime
 
@@ -34,26 +35,30 @@ class Backend:
         "last_turn",
         "limiter",
         "name",
+        "number",
         "peak",
+        "replied_at",
         "served",
         "service",
         "spec",
         "weight",
     )
 
-    def __init__(self, spec: BackendSpec) -> None:
+    def __init__(self, spec: BackendSpec, number: int = 0, *, learns: bool = False) -> None:
         assert spec.weight >= 0, "a weight is a share; it cannot be negative"
         self.spec = spec
         self.name = spec.name
+        self.number = number  # its place in the configuration
         self.is_reserve = spec.weight == 0
         self.weight = spec.weight or 1.0  # reserves compete only with each other, as equals
         self.in_flight = 0
         self.served = 0
+        self.replied_at = -math.inf  # when the last whole reply ended
         self.failed = 0
         self.last_turn = 0  # number of the fleet's grant that came here last; breaks ties as round robin
         self.is_draining = False
         self.health = Health()
-        self.limiter = limit_for(spec.concurrency)
+        self.limiter = _limit_for(spec.concurrency, learns=learns)
         self.service = ServiceTime()
         self.peak = PeakEwma()
 
@@ -78,30 +83,45 @@ class Backend:
         # `is_full` written out: this runs twice a request
         return self.health.takes_requests and not self.is_draining and self.in_flight < self.limiter.limit
 
-    def take(self, turn: int, now: float) -> None:
+    def take(self, attempt: InFlight, turn: int) -> None:
         """Reserve a slot; `turn` is the number of this grant in the fleet."""
         self.in_flight += 1
         self.last_turn = turn
         if self.health.state is State.TRIAL:
             self.health.take_trial()
-        self.limiter.on_grant(self.in_flight, now)
+        self.limiter.on_grant(attempt, self.in_flight)
 
-    def release(self, granted_at: float, service_s: float, outcome: Outcome, now: float) -> None:
-        """Free the slot of an attempt granted at `granted_at`, count it, and learn from a good reply."""
+    def release(
+        self, attempt: InFlight, service_s: float, outcome: Outcome, now: float, *, waiting: int = 0, factor: float = 1.0
+    ) -> bool:
+        """Free the slot of an attempt, count it, and learn from a good reply; return whether it taught a speed.
+
+        `factor` is how long such a request takes relative to the mean, where its size says so.
+        """
         assert self.in_flight > 0, f"{self!r} has no slot to free"
         self.in_flight -= 1
         served = outcome is Outcome.SERVED
+        speaks_for_speed = self.limiter.on_answer(attempt, service_s if served else None, now, waiting) and served
+        if speaks_for_speed:
+            self.service.learn(service_s / factor, now)
         if served:
-            self.service.learn(service_s, now)
             self.peak.learn(service_s, now)
         if outcome in WHOLE_REPLIES:
             self.served += 1
+            self.replied_at = now
         elif outcome in FAILURES:
             self.failed += 1
-        self.limiter.on_answer(granted_at, self.in_flight, served, now)
+        return speaks_for_speed
 
     def __repr__(self) -> str:
         limit = self.limiter.limit
         slots = f"{self.in_flight}/{'auto' if limit == math.inf else int(limit)}"
         state = self.health.state.value + (" draining" if self.is_draining else "")
-        return f"<Backend {self.name} {state} {slots} ewma={self.service.mean_s * 1000:.0f}ms>"
+        belief = f" {self.limiter.belief()}" if isinstance(self.limiter, Learned) else ""
+        return f"<Backend {self.name} {state} {slots} ewma={self.service.mean_s * 1000:.0f}ms{belief}>"
+
+
+def _limit_for(concurrency: int | Literal["auto"], *, learns: bool) -> Limit:
+    if concurrency != "auto":
+        return Told(concurrency)
+    return Learned() if learns else Unlimited()

@@ -8,17 +8,24 @@ once.
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
 from ocr_tcp_lb.balance.chance import Rng
+from ocr_tcp_lb.balance.forecast import Forecast
 from ocr_tcp_lb.balance.health import Event, State
 from ocr_tcp_lb.balance.lease import Lease, Ticket
 from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.balance.policy import POLICIES
 from ocr_tcp_lb.balance.queue import TicketQueue
-from ocr_tcp_lb.balance.roster import Roster
+from ocr_tcp_lb.balance.roster import roster_for
+from ocr_tcp_lb.balance.size import SizeModel
 from ocr_tcp_lb.balance.snapshot import BackendSnapshot, FleetSnapshot
 
+Order = Literal["fifo", "size"]
+
+SHORTEST_TIMER_S = 0.001  # a decision that did not change is not to be asked for in a loop
+AGEING = 8.0
 RETRIES = 2  # other attempts after the first; nginx tries every server, HAProxy 3 times
 
 
@@ -33,17 +40,24 @@ class Fleet:
         rng: Rng,
         *,
         retries: int = RETRIES,
+        order: Order = "fifo",
     ) -> None:
         assert specs, "a fleet has at least one backend"
-        self.backends = tuple(Backend(spec) for spec in specs)
+        learns = policy_name == "queue"  # the others bind a request at once, so they have no use for a learned limit
+        self.backends = tuple(Backend(spec, number, learns=learns) for number, spec in enumerate(specs))
         self.policy_name = policy_name
-        self._policy = POLICIES[policy_name]()
+        self.order = order
+        self.sizes = SizeModel()
         self._rng = rng
         self._retries = retries
         self._queue = TicketQueue(queue_size)
-        self._roster = Roster(self.backends)
+        self._roster = roster_for(policy_name, self.backends, POLICIES[policy_name](), rng)
+        for backend in self.backends:
+            self._roster.refresh(backend, 0.0)
+        self._forecast = Forecast(self.backends)
         self._turn = 0
-        self._next_event_at = math.inf
+        self._trial_at = math.inf
+        self._hold_until = math.inf
 
     @property
     def waiting(self) -> int:
@@ -53,12 +67,17 @@ class Fleet:
     def ask(self, ticket: Ticket, now: float) -> Lease | None:
         """Return a lease, or None when the ticket now waits; raises `QueueFull`.
 
-        A ticket that was granted a lease before waits at the head and is never refused.
+        A ticket that was granted a lease before waits at the head and is never refused. A newcomer may get an open
+        backend while others wait: one so slow that those ahead do better to wait for a faster one.
         """
-        candidates = self._candidates_for(ticket)
-        if candidates:
-            return self._grant(ticket, candidates, now)
-        self._queue.push(ticket)
+        if ticket.tried:
+            backend = self._choose_untried(ticket, now)
+        else:
+            position = self._queue.ahead_of(ticket) + 1 if self._queue else 1
+            backend = self._roster.choose(position, 0.0, now)
+        if backend is not None:
+            return self._grant(ticket, backend, now)
+        self._push(ticket, now)
         return None
 
     def leave(self, ticket: Ticket) -> None:
@@ -68,31 +87,34 @@ class Fleet:
     def settle(self, lease: Lease, outcome: Outcome, now: float) -> Sequence[Lease]:
         """End an attempt: free its slot, learn from it, return the leases that this allows."""
         service_s = lease.close(now)
-        backend = lease.backend
-        backend.release(lease.granted_at, service_s, outcome, now)
+        backend, ticket = lease.backend, lease.ticket
+        mean_s = backend.service.mean_s
+        factor = self.sizes.factor(ticket.size_bytes)
+        if backend.release(lease, service_s, outcome, now, waiting=len(self._queue), factor=factor):
+            self.sizes.learn(ticket.size_bytes, service_s, mean_s)
         if outcome is not Outcome.SERVED or not backend.health.is_untroubled:
-            lease.ticket.note(backend, outcome)
+            ticket.note(backend, outcome)
             self._judge(lease, outcome, now)
         return self._react(backend, now)
 
     def tick(self, now: float) -> Sequence[Lease]:
-        """Put each backend whose back-off is over on trial; return the leases that this allows.
+        """Put each backend whose back-off is over on trial, let go who was held; return the leases this allows.
 
         To be called when `next_event_at` has come; calling it early does nothing.
         """
-        if now < self._next_event_at:
+        if now < self.next_event_at():
             return ()
-        grants: list[Lease] = []
-        for backend in self.backends:
-            if backend.health.state is State.EJECTED and backend.health.retry_at <= now:
-                backend.health.move(Event.BACKOFF_OVER, now, self._rng)
-                grants += self._react(backend, now)
-        self._schedule()
-        return grants
+        if now >= self._trial_at:
+            for backend in self.backends:  # all of them before any is granted: a retry must see every choice
+                if backend.health.state is State.EJECTED and backend.health.retry_at <= now:
+                    backend.health.move(Event.BACKOFF_OVER, now, self._rng)
+                    self._roster.refresh(backend, now)
+            self._schedule_trial()
+        return self._serve_queue(now)
 
     def next_event_at(self) -> float:
-        """Return when `tick` has something to do; infinite when nothing is due."""
-        return self._next_event_at
+        """Return when `tick` has something to do; infinite when nothing is due. Each call below may bring it nearer."""
+        return min(self._trial_at, self._hold_until)
 
     def may_retry(self, ticket: Ticket) -> bool:
         """Whether the ticket has attempts left; whether its replay is safe is the caller's to know.
@@ -112,6 +134,22 @@ class Fleet:
         backend.is_draining = False
         return self._react(backend, now)
 
+    def expected_wait_s(self, ticket: Ticket, now: float) -> float:
+        """Return an honest estimate of how long the ticket would wait if it came now, in seconds.
+
+        From measured service times and who is ahead. Zero while nothing is measured, and infinite while nothing is
+        in service and no back-off is due.
+        """
+        if any(backend.is_eligible and backend.in_flight < backend.limiter.sure for backend in self.backends):
+            return 0.0
+        wait_s = self._forecast.wait_s(self._queue.ahead_of(ticket) + 1, now)
+        return max(0.0, self._trial_at - now) if wait_s == math.inf else wait_s
+
+    def can_meet(self, ticket: Ticket, deadline: float, now: float) -> bool:
+        """Whether the ticket, coming now, can be expected to be answered by `deadline` (on the clock of `now`)."""
+        service_s = self._forecast.service_s(now) * self.sizes.factor(ticket.size_bytes)
+        return now + self.expected_wait_s(ticket, now) + service_s <= deadline
+
     def snapshot(self) -> FleetSnapshot:
         """Return everything worth showing, as plain data."""
         return FleetSnapshot(
@@ -119,23 +157,32 @@ class Fleet:
             waiting=self.waiting,
             queue_size=self._queue.size,
             backends=tuple(BackendSnapshot.of(backend) for backend in self.backends),
+            order=self.order,
+            size_explains=self.sizes.explained,
         )
 
-    def _candidates_for(self, ticket: Ticket) -> Sequence[Backend]:
-        """Return the open backends for a ticket: no tried one while an untried one is in service."""
-        tried = ticket.tried
-        if tried and any(b.is_in_service and b not in tried for b in self.backends):
-            return self._roster.candidates_without(tried)
-        return self._roster.candidates
+    def _choose_untried(self, ticket: Ticket, now: float) -> Backend | None:
+        """Choose for a retry: no tried backend while an untried one is in service."""
+        if any(b.is_in_service and b not in ticket.tried for b in self.backends):
+            return self._roster.choose_except(ticket.tried, now)
+        return self._roster.choose(1, math.inf, now)
 
-    def _grant(self, ticket: Ticket, candidates: Sequence[Backend], now: float) -> Lease:
-        """Choose and reserve in one step."""
-        backend = candidates[0] if len(candidates) == 1 else self._policy.pick(candidates, now, self._rng)
+    def _push(self, ticket: Ticket, now: float) -> None:
+        factor = self.sizes.factor(ticket.size_bytes)
+        rank = ticket.arrived_at
+        if self.order == "size":
+            rank += AGEING * factor * self._forecast.service_s(now)
+        self._queue.push(ticket, rank, cost=factor)
+        self._schedule_release(now)
+
+    def _grant(self, ticket: Ticket, backend: Backend, now: float) -> Lease:
+        """Reserve what was chosen."""
         self._turn += 1
-        backend.take(self._turn, now)
         ticket.attempts += 1
-        self._roster.refresh(backend)
-        return Lease(backend, ticket, now, backend.health.era)
+        lease = Lease(backend, ticket, now, backend.health.era)
+        backend.take(lease, self._turn)
+        self._roster.refresh(backend, now)
+        return lease
 
     def _judge(self, lease: Lease, outcome: Outcome, now: float) -> None:
         """Let the outcome move the backend's health, if the lease is of the present era."""
@@ -143,37 +190,45 @@ class Fleet:
         if lease.era != health.era:
             return
         event = health.note(outcome)
+        if outcome is Outcome.SILENT and lease.backend.replied_at > lease.granted_at:
+            event = Event.NOTHING  # it has answered others since: one request is stuck, not the backend
         if health.may_be_spared(event) and not self._has_other_up(lease.backend):
             event = Event.SPARED
         if health.move(event, now, self._rng):
-            self._schedule()
+            self._schedule_trial()
 
     def _has_other_up(self, backend: Backend) -> bool:
         others = (b for b in self.backends if b is not backend)
         return any(b.health.state is State.UP and not b.is_draining for b in others)
 
-    def _schedule(self) -> None:
+    def _schedule_trial(self) -> None:
         ejected = (b.health for b in self.backends if b.health.state is State.EJECTED)
-        self._next_event_at = min((health.retry_at for health in ejected), default=math.inf)
+        self._trial_at = min((health.retry_at for health in ejected), default=math.inf)
+
+    def _schedule_release(self, now: float) -> None:
+        """Note when the first in line is to be let go, if it is held."""
+        first = self._queue.first_newcomer()
+        due = math.inf if first is None else first.arrived_at + self._roster.hold_s()
+        self._hold_until = max(due, now + SHORTEST_TIMER_S)
 
     def _react(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Bring the roster up to date with the backend, then serve the queue as far as slots go."""
-        self._roster.refresh(backend)
+        self._roster.refresh(backend, now)
         return self._serve_queue(now) if self._queue else ()
 
     def _serve_queue(self, now: float) -> Sequence[Lease]:
         """Grant open slots in the order of the queue; a retry that may use none of them lets others pass."""
         grants: list[Lease] = []
         for ticket in self._queue.retries():
-            if not self._roster.candidates:
-                return grants
-            candidates = self._candidates_for(ticket)
-            if candidates:
+            backend = self._choose_untried(ticket, now)
+            if backend is not None:
                 self._queue.remove(ticket)
-                grants.append(self._grant(ticket, candidates, now))
-        while candidates := self._roster.candidates:
-            newcomer = self._queue.pop_newcomer()
-            if newcomer is None:
+                grants.append(self._grant(ticket, backend, now))
+        while (first := self._queue.first_newcomer()) is not None:
+            backend = self._roster.choose(self._queue.newcomers, now - first.arrived_at, now)
+            if backend is None:
                 break
-            grants.append(self._grant(newcomer, candidates, now))
+            self._queue.pop_newcomer()
+            grants.append(self._grant(first, backend, now))
+        self._schedule_release(now)
         return grants

@@ -19,6 +19,9 @@ ERRORS_TO_EJECT = 2  # one 5xx may be the request's fault; two in a row cost at 
 BACKOFF_FIRST_S = 0.5  # a restarted process is back in about this time
 BACKOFF_GROWTH = 1.5  # doubling to 4 s tripled latency when a fleet came back together
 BACKOFF_MAX_S = 5.0
+DEAR_BACKOFF_FIRST_S = {Outcome.SERVER_ERROR: 10.0, Outcome.SILENT: 120.0}  # here a trial costs a client an error,
+DEAR_BACKOFF_GROWTH = 4.0  # or a whole time-out: in the first 8 minutes 3 see the error, 1 the silence
+DEAR_BACKOFF_MAX_S = 300.0
 BACKOFF_JITTER = 0.1  # either way, so that a fleet ejected together is not tried together
 
 
@@ -75,7 +78,7 @@ class Health:
     successor.
     """
 
-    __slots__ = ("_backoff_s", "_errors_in_a_row", "era", "retry_at", "state", "takes_requests")
+    __slots__ = ("_errors_in_a_row", "_last_outcome", "_relapses", "era", "retry_at", "state", "takes_requests")
 
     def __init__(self) -> None:
         self.state = State.UP
@@ -83,7 +86,8 @@ class Health:
         self.retry_at = 0.0  # when the back-off of an EJECTED backend ends
         self.takes_requests = True  # false while EJECTED, and while a trial is running
         self._errors_in_a_row = 0
-        self._backoff_s = BACKOFF_FIRST_S
+        self._relapses = 0  # ejections since it was last up
+        self._last_outcome = Outcome.SERVED
 
     @property
     def is_untroubled(self) -> bool:
@@ -98,6 +102,7 @@ class Health:
     def note(self, outcome: Outcome) -> Event:
         """Count the outcome of an attempt of this era and return the event that it is; a trial is over."""
         self.takes_requests = self.state is not State.EJECTED
+        self._last_outcome = outcome
         if outcome in WHOLE_REPLIES:
             self._errors_in_a_row = 0
             return Event.ANSWERED
@@ -124,8 +129,16 @@ class Health:
         self.takes_requests = state is not State.EJECTED
         self._errors_in_a_row = 0
         if state is State.EJECTED:
-            self.retry_at = now + self._backoff_s * (1 + BACKOFF_JITTER * (2 * rng.random() - 1))
-            self._backoff_s = min(self._backoff_s * BACKOFF_GROWTH, BACKOFF_MAX_S)
+            self.retry_at = now + self._backoff_s() * (1 + BACKOFF_JITTER * (2 * rng.random() - 1))
+            self._relapses += 1
         elif state is State.UP:
-            self._backoff_s = BACKOFF_FIRST_S
+            self._relapses = 0
         return True
+
+    def _backoff_s(self) -> float:
+        """Return how long to keep away: the longer, the dearer another failure is to a client."""
+        relapses = min(self._relapses, 50)
+        dear_first_s = DEAR_BACKOFF_FIRST_S.get(self._last_outcome)
+        if dear_first_s is not None:
+            return min(dear_first_s * DEAR_BACKOFF_GROWTH**relapses, DEAR_BACKOFF_MAX_S)
+        return min(BACKOFF_FIRST_S * BACKOFF_GROWTH**relapses, BACKOFF_MAX_S)

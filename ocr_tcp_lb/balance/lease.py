@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from ocr_tcp_lb.balance.backend import Backend
 from ocr_tcp_lb.balance.outcome import FAILURES, Outcome
 
-__all__ = ["Lease", "Outcome", "Ticket"]
+__all__ = ["LEAST_URGENT", "USUAL_PRIORITY", "Lease", "Outcome", "Ticket"]
+
+LEAST_URGENT = 9  # low numbers are urgent, as in RFC 9218 section 4.1 and in mail's X-Priority
+USUAL_PRIORITY = 5
 
 
 @dataclass(slots=True, eq=False)
@@ -22,6 +25,8 @@ class Ticket:
     tried: set[Backend] = field(default_factory=set)  # backends where an attempt failed
     attempts: int = 0  # leases granted so far
     failures: int = 0  # attempts that may have cost a backend work; a refused connection is none
+    priority: int = USUAL_PRIORITY  # 0 is the most urgent, 9 the least
+    key: str = ""  # whose request it is; keys share the queue fairly
 
     @property
     def is_retry(self) -> bool:

@@ -1,58 +1,84 @@
-"""How many requests a backend takes at once: a small strategy object per backend.
+"""How many requests a backend takes at once: one small strategy object per backend.
 
-`limit` is read before each grant and may be infinite. `on_grant` and `on_answer` tell the strategy what
-happens, so that one which learns fits behind the same interface; the two here do not learn.
+`sure` slots are believed to be worked on side by side. Between `sure` and `limit` a request may be sent on probation,
+but only one that would have had to wait anyway. Both are read before each grant and may be infinite. `on_grant` and
+`on_answer` tell the strategy what happens; those here do not learn, `learned.Learned` does.
 """
 
 import math
-from typing import Literal, Protocol
+from typing import Protocol
+
+
+class InFlight(Protocol):
+    """An attempt, as far as a limit cares; a lease is one."""
+
+    granted_at: float
+    answered_at: float | None
 
 
 class Limit(Protocol):
     """What a backend may have in flight, in requests."""
 
     @property
-    def limit(self) -> float:
-        """The most requests in flight at once, now; `math.inf` when unbounded."""
+    def sure(self) -> float:
+        """How many at once it is believed to work on side by side."""
 
-    def on_grant(self, in_flight: int, now: float) -> None:
+    @property
+    def limit(self) -> float:
+        """The most requests in flight at once, now, probes counted; `math.inf` when unbounded."""
+
+    def on_grant(self, attempt: InFlight, in_flight: int) -> None:
         """Note a grant; `in_flight` counts it."""
 
-    def on_answer(self, granted_at: float, in_flight: int, served: bool, now: float) -> None:
-        """Note the end of an attempt granted at `granted_at`; `in_flight` no longer counts it."""
+    def on_answer(self, attempt: InFlight, service_s: float | None, now: float, waiting: int) -> bool:
+        """Note the end of an attempt; `service_s` is None unless it was served, `waiting` is the queue's length.
+
+        Returns whether the time taken speaks for the backend's speed: it does not if the attempt was a probe, which
+        may have waited inside the backend.
+        """
+
+    def belief(self) -> str:
+        """What is believed and why, in a few words for people."""
 
 
 class Told:
     """The operator said `concurrency=N`, and is believed."""
 
-    __slots__ = ("limit",)
+    __slots__ = ("limit", "sure")
 
     def __init__(self, limit: int) -> None:
         assert limit >= 1, "a backend that takes nothing is not a backend"
         self.limit: float = limit
+        self.sure: float = limit
 
-    def on_grant(self, in_flight: int, now: float) -> None:
+    def on_grant(self, attempt: InFlight, in_flight: int) -> None:
         """Nothing to learn."""
 
-    def on_answer(self, granted_at: float, in_flight: int, served: bool, now: float) -> None:
-        """Nothing to learn."""
+    def on_answer(self, attempt: InFlight, service_s: float | None, now: float, waiting: int) -> bool:
+        """Nothing to learn; every answer speaks for the speed."""
+        return True
+
+    def belief(self) -> str:
+        """Return the operator's word."""
+        return "told"
 
 
 class Unlimited:
-    """Nobody said, so nothing is held back: one too low starves a worker, one too high costs 2 %."""
+    """For the policies that bind a request at once and have no use for a limit."""
 
-    __slots__ = ("limit",)
+    __slots__ = ("limit", "sure")
 
     def __init__(self) -> None:
         self.limit: float = math.inf
+        self.sure: float = math.inf
 
-    def on_grant(self, in_flight: int, now: float) -> None:
+    def on_grant(self, attempt: InFlight, in_flight: int) -> None:
         """Nothing to learn."""
 
-    def on_answer(self, granted_at: float, in_flight: int, served: bool, now: float) -> None:
-        """Nothing to learn."""
+    def on_answer(self, attempt: InFlight, service_s: float | None, now: float, waiting: int) -> bool:
+        """Nothing to learn; every answer speaks for the speed."""
+        return True
 
-
-def limit_for(concurrency: int | Literal["auto"]) -> Limit:
-    """Return the strategy for a configured concurrency."""
-    return Unlimited() if concurrency == "auto" else Told(concurrency)
+    def belief(self) -> str:
+        """Return that there is none."""
+        return "unlimited"

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ocr_tcp_lb.balance.backend import Backend
 from ocr_tcp_lb.balance.chance import Rng
+from ocr_tcp_lb.balance.ranking import bucket_of
 
 UNMEASURED_COST_S = 1e6  # Finagle's penalty: one request measures a new backend, the next ones wait for it
 
@@ -22,35 +23,20 @@ class Policy(Protocol):
 
 
 class FastestFree:
-    """`queue`: the fastest free backend by learned service time over weight.
+    """`queue`: a believed slot before a probe, then the fastest, then the least loaded, then round robin.
 
-    Needs a limit and a trusted speed from every candidate, else "free" or "fastest" means nothing; until then
-    the least outstanding relative to weight, ties to the unmeasured, then the fastest, then round robin.
+    The same order as `ranking.Ranking` keeps; this is for the few requests that may use only some backends.
     """
 
     def pick(self, candidates: Sequence[Backend], now: float, rng: Rng) -> Backend:
         """Return the fastest candidate."""
-        best = candidates[0]
-        best_s = math.inf
-        for backend in candidates:
-            if backend.limiter.limit == math.inf or not backend.service.is_known(now):
-                return self._pick_least_loaded(candidates, now)
-            service_s = backend.service.mean_s / backend.weight
-            if service_s < best_s or (service_s == best_s and backend.last_turn < best.last_turn):
-                best, best_s = backend, service_s
-        return best
 
-    def _pick_least_loaded(self, candidates: Sequence[Backend], now: float) -> Backend:
-        best = candidates[0]
-        best_load = best_s = math.inf
-        for backend in candidates:
-            load = (backend.in_flight + 1) / backend.weight
-            if load > best_load:
-                continue
-            service_s = backend.service.mean_s if backend.service.is_known(now) else 0.0
-            if (load, service_s, backend.last_turn) < (best_load, best_s, best.last_turn):
-                best, best_load, best_s = backend, load, service_s
-        return best
+        def key(backend: Backend) -> tuple[bool, int, float, int]:
+            load = backend.in_flight / backend.limiter.sure
+            speed = bucket_of(backend.service.optimistic_s(now) / backend.weight)
+            return load >= 1, speed, load, backend.last_turn
+
+        return min(candidates, key=key)
 
 
 class RoundRobin:

@@ -1,11 +1,36 @@
-"""The backends that can take a request now, kept up to date in O(1) instead of being searched for.
+"""The backends that can take a request now, kept up to date instead of being searched for, and the choice among them.
 
-`candidates` are the open backends with a weight, or the open reserves when there is none.
+`Listed` hands the open backends to a `Policy`; `Ranked` keeps them by speed for the `queue` policy, which also probes
+and holds. Both use reserves only when no other backend is open. Who is open changes through `refresh` alone.
 """
 
+import math
 from collections.abc import Sequence
+from typing import Protocol
 
 from ocr_tcp_lb.balance.backend import Backend
+from ocr_tcp_lb.balance.chance import Rng
+from ocr_tcp_lb.balance.policy import Policy
+from ocr_tcp_lb.balance.ranking import Ranking
+
+DEEP = 12  # so many waiting justify a second probe at a backend that is being probed; they come in bursts
+REVIEW_S = 5.0  # how late it may be noticed that an estimate has expired; estimates live for a minute
+
+
+class Roster(Protocol):
+    """Who is open, and who is chosen."""
+
+    def refresh(self, backend: Backend, now: float) -> None:
+        """Take note after anything about the backend changed."""
+
+    def choose(self, position: int, waited_s: float, now: float) -> Backend | None:
+        """Return a backend for the request at this position of the queue (1 is first), or None: it has to wait."""
+
+    def choose_except(self, tried: set[Backend], now: float) -> Backend | None:
+        """Return a backend that is not in `tried`, or None."""
+
+    def hold_s(self) -> float:
+        """Return for how long a request may be held though a backend is open; infinite when none is."""
 
 
 class _OpenList:
@@ -29,31 +54,87 @@ class _OpenList:
             self.place[last] = place
 
 
-class Roster:
-    """Who is open, split into backends with a weight and reserves."""
+class Listed:
+    """Open backends as lists, for the policies that look at all of them."""
 
-    __slots__ = ("_reserves", "_weighted")
+    __slots__ = ("_policy", "_reserves", "_rng", "_weighted")
 
-    def __init__(self, backends: Sequence[Backend]) -> None:
+    def __init__(self, backends: Sequence[Backend], policy: Policy, rng: Rng) -> None:
+        self._policy = policy
+        self._rng = rng
         self._weighted = _OpenList()
         self._reserves = _OpenList()
         for backend in backends:
-            self.refresh(backend)
+            self.refresh(backend, 0.0)
 
-    def refresh(self, backend: Backend) -> None:
-        """Put the backend on or off the list after anything about it changed."""
+    def refresh(self, backend: Backend, now: float) -> None:
+        """Put the backend on or off its list."""
         lane = self._reserves if backend.is_reserve else self._weighted
         is_eligible = backend.is_eligible
         if is_eligible is not (backend in lane.place):
             (lane.add if is_eligible else lane.discard)(backend)
 
-    @property
-    def candidates(self) -> Sequence[Backend]:
-        """The backends to choose from now; empty when a request has to wait."""
-        return self._weighted.members or self._reserves.members
+    def choose(self, position: int, waited_s: float, now: float) -> Backend | None:
+        """Return the policy's choice; nobody is held."""
+        return self._pick(self._weighted.members or self._reserves.members, now)
 
-    def candidates_without(self, tried: set[Backend]) -> Sequence[Backend]:
-        """Return the backends to choose from now that are not in `tried`."""
-        return [b for b in self._weighted.members if b not in tried] or [
-            b for b in self._reserves.members if b not in tried
-        ]
+    def choose_except(self, tried: set[Backend], now: float) -> Backend | None:
+        """Return the policy's choice among the others."""
+        left = [b for b in self._weighted.members if b not in tried]
+        return self._pick(left or [b for b in self._reserves.members if b not in tried], now)
+
+    def hold_s(self) -> float:
+        """Nobody is held."""
+        return math.inf
+
+    def _pick(self, candidates: Sequence[Backend], now: float) -> Backend | None:
+        if len(candidates) <= 1:
+            return candidates[0] if candidates else None
+        return self._policy.pick(candidates, now, self._rng)
+
+
+class Ranked:
+    """Open backends by speed, for the `queue` policy."""
+
+    __slots__ = ("_backends", "_policy", "_reserves", "_review_at", "_rng", "_weighted")
+
+    def __init__(self, backends: Sequence[Backend], policy: Policy, rng: Rng) -> None:
+        self._backends = backends
+        self._policy = policy
+        self._rng = rng
+        self._weighted = Ranking()
+        self._reserves = Ranking()
+        self._review_at = -math.inf
+
+    def refresh(self, backend: Backend, now: float) -> None:
+        """Put the backend where its speed and load say."""
+        (self._reserves if backend.is_reserve else self._weighted).refresh(backend, now)
+
+    def choose(self, position: int, waited_s: float, now: float) -> Backend | None:
+        """Return the fastest free backend, or one to probe, unless the request is better held."""
+        if now >= self._review_at:
+            self._review(now)
+        may_pile = waited_s > 0 and position > DEEP
+        ranking = self._weighted if self._weighted.has_open(may_pile) else self._reserves
+        return ranking.choose(position, waited_s, may_pile)
+
+    def choose_except(self, tried: set[Backend], now: float) -> Backend | None:
+        """Return the fastest of the others; O(n), because retries are rare."""
+        left = [b for b in self._backends if b.is_eligible and b not in tried]
+        candidates = [b for b in left if not b.is_reserve] or left
+        return self._policy.pick(candidates, now, self._rng) if candidates else None
+
+    def hold_s(self) -> float:
+        """Return the service time of the backend that is open: waiting for longer than that cannot pay."""
+        return (self._weighted if self._weighted.has_open() else self._reserves).hold_s()
+
+    def _review(self, now: float) -> None:
+        """Look at all again: an estimate may have expired without an event."""
+        self._review_at = now + REVIEW_S
+        for backend in self._backends:
+            self.refresh(backend, now)
+
+
+def roster_for(policy_name: str, backends: Sequence[Backend], policy: Policy, rng: Rng) -> Roster:
+    """Return the roster that a policy needs."""
+    return (Ranked if policy_name == "queue" else Listed)(backends, policy, rng)

@@ -1,5 +1,6 @@
 """What a fleet looks like at one moment, as frozen plain data for pages, metrics and tests."""
 
+import math
 from dataclasses import dataclass
 
 from ocr_tcp_lb.balance.backend import Backend
@@ -18,6 +19,8 @@ class BackendSnapshot:
     served: int
     failed: int
     service_ms: float  # learned mean; 0 before the first good reply
+    sure: float = math.inf  # how many at once it is believed to work on side by side; infinite when unbounded
+    belief: str = ""  # how that came about, for people
 
     @classmethod
     def of(cls, backend: Backend) -> "BackendSnapshot":
@@ -32,6 +35,8 @@ class BackendSnapshot:
             served=backend.served,
             failed=backend.failed,
             service_ms=backend.service.mean_s * 1000,
+            sure=backend.limiter.sure,
+            belief=backend.limiter.belief(),
         )
 
 
@@ -43,3 +48,5 @@ class FleetSnapshot:
     waiting: int
     queue_size: int
     backends: tuple[BackendSnapshot, ...]
+    order: str = "fifo"
+    size_explains: float = 0.0  # share of the variance of service times that the size of requests explains

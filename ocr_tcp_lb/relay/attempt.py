@@ -15,6 +15,7 @@ from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES, Flow
 from ocr_tcp_lb.relay.hub import Hub
+from ocr_tcp_lb.relay.introduction import header_for
 from ocr_tcp_lb.relay.request import Request
 from ocr_tcp_lb.relay.tunnel import Tunnel
 from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
@@ -54,11 +55,14 @@ class Attempt:
         An idle connection that proves stale is replaced by a new one, if the request may be sent again.
         """
         request = self._request
-        connection = self._upstream.take(request.client.wakeup)
+        # A connection that was introduced as one client's must not serve another.
+        introduces = self._upstream.config.send_proxy is not None
+        connection = None if introduces else self._upstream.take(request.client.wakeup)
         while True:
             if connection is None:
                 connection = await self._connect()
             self._connection = connection
+            self._moved = -1
             request.record.connected = time.monotonic()
             try:
                 self._send_head()
@@ -68,7 +72,8 @@ class Attempt:
                         self._time_is_up()
                 return await self._finish(connection)
             except AttemptFailed as failure:
-                if not (failure.outcome is Outcome.STALE and request.may_run_twice and request.upload.is_replayable):
+                is_safe = (failure.nothing_sent or request.may_run_twice) and request.upload.is_replayable
+                if failure.outcome is not Outcome.STALE or not is_safe:
                     raise
                 connection.channel.close()
                 connection = self._connection = None
@@ -82,9 +87,10 @@ class Attempt:
     def _send_head(self) -> None:
         request, head = self._request, self._request.head
         target = self._hub.router.rewritten(head, self._upstream.path)
-        request.upload.start(
-            head.forwarded(target, request.client.hop, request.record.request_id, expect=request.passes_expectation)
-        )
+        expect = head.expects_continue and request.passes_expectation
+        message = head.forwarded(target, request.client.hop, request.record.request_id, expect=expect)
+        version = self._upstream.config.send_proxy
+        request.upload.start(header_for(request.client, version) + message if version else message)
 
     def _pump(self, connection: BackendConnection) -> bool:
         """Move what can move, in both directions; True when the reply has ended, else the wake-up is set."""
@@ -98,6 +104,8 @@ class Attempt:
                 connection.channel.readable = True  # a reply, or the reason, is there now
             except SourceBroke as error:
                 raise ClientGone(str(error)) from error
+            if upload.over:
+                request.client.inbox += upload.take_surplus()
         if self._reply is None:
             if request.client.channel.readable and not upload.streams:
                 request.client.notice_departure()
@@ -149,7 +157,11 @@ class Attempt:
 
     def _closed_early(self, connection: BackendConnection, reason: str) -> AttemptFailed:
         stale = not connection.is_fresh and not self._inbox and self._interim_replies == 0
-        return AttemptFailed(Outcome.STALE if stale else Outcome.BROKE, f"{self._name}: {reason}")
+        return AttemptFailed(
+            Outcome.STALE if stale else Outcome.BROKE,
+            f"{self._name}: {reason}",
+            nothing_sent=stale and connection.proves_untouched(),
+        )
 
     def _take_heads(self, connection: BackendConnection, data: bytes) -> bytes:
         """Take every complete head off the front of what the backend sent; returns the rest."""
@@ -209,6 +221,7 @@ class Attempt:
                 request.record.bytes_out = length
                 self._surplus = data[length:]
                 self._delivered = True
+                connection.channel.presume_empty()
                 return
         try:
             self._begin_download(connection, dechunk).begin(prelude, data, sent)
@@ -278,12 +291,10 @@ class Attempt:
             await self._tunnel(connection, self._surplus)
             return Outcome.SERVED
         # Bytes behind a reply's end belong to nobody: such a connection must never serve another client.
-        if reply.keep_alive and upload.over and not self._surplus:
-            connection.exchanges += 1
+        if reply.keep_alive and upload.over and not self._surplus and self._upstream.config.send_proxy is None:
+            connection.bytes_sent += upload.bytes_sent
             self._upstream.give_back(connection)
             self._connection = None
-        if upload.over and not upload.whole:
-            request.client.inbox = upload.surplus
         if not self.client_persists and not upload.over:
             await request.client.linger()
         return _OUTCOMES.get(reply.status // 100, Outcome.SERVED)
@@ -311,7 +322,7 @@ class Attempt:
             return
         channel = connection.channel
         client.allow(self._hub.timeouts.response_s)
-        while not channel.readable and not client.expired:
+        while not (channel.readable or client.expired or self._hub.draining):
             channel.want_read()
             await client.wakeup
 

@@ -11,23 +11,29 @@ from ocr_tcp_lb.relay.failures import ClientGone
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.wire.head import Hop
+from ocr_tcp_lb.wire.proxy_protocol import Endpoint
+from ocr_tcp_lb.wire.replies import CONTINUE
 
 LINGER_S = 5.0  # how long a refused client may take to read its answer (nginx: lingering_timeout 5 s)
+PROBED_AFTER_S = (0.02, 0.2, 1.0)  # a reset comes one round trip after the probe; at once on loopback
 RESET_ON_CLOSE = b"\x01\x00\x00\x00\x00\x00\x00\x00"  # struct linger {on, 0 seconds}
 
 
 class Client:
-    """A connected client and the wake-up of the one task that serves it; guarded by the deadline sweep."""
+    """A connected client and the wake-up of the one coroutine that serves it; guarded by the deadline sweep."""
 
     __slots__ = (
+        "_endpoints",
+        "_half_closed",
         "_hub",
         "address",
         "channel",
+        "counted_as",
         "deadline",
         "expired",
         "hop",
         "inbox",
-        "is_between_requests",
+        "takes_interim_replies",
         "wakeup",
     )
 
@@ -37,14 +43,44 @@ class Client:
         self.wakeup = Wakeup(hub.loop)
         self.channel = Channel(hub.loop, sock, self.wakeup)
         self.channel.readable = True  # worth a try: with deferred accepts the head is often there already
-        self.hop = Hop(address.encode("ascii", "replace"), False, b"http", b"localhost")
+        self.hop = self._hop(hub.config.trusted_proxies.trusts(address))
         self.inbox = b""
         self.deadline = NEVER
         self.expired = False
-        self.is_between_requests = True
+        self.counted_as: str | None = None  # the address in whose count of connections it stands
+        self.takes_interim_replies = False  # HTTP/1.1, and no final reply yet
+        self._half_closed = False
+        self._endpoints: tuple[Endpoint | None, Endpoint | None] | None = None  # as a proxy said
 
     def __repr__(self) -> str:
         return f"<Client {self.address} {self.channel!r}>"
+
+    def _hop(self, trusted: bool) -> Hop:
+        return Hop(self.address.encode("ascii", "replace"), trusted, b"http", b"localhost")
+
+    def introduce(self, source: Endpoint, destination: Endpoint | None, *, trusted: bool) -> None:
+        """A trusted proxy said who the client is; `trusted` is whether that one may speak for others in turn."""
+        self._endpoints = (source, destination)
+        self.address = source.address
+        self.hop = self._hop(trusted)
+
+    def endpoints(self) -> tuple[Endpoint | None, Endpoint | None]:
+        """Both ends of the client's connection, as a proxy said or as the socket knows; None where unknown."""
+        if self._endpoints is not None:
+            return self._endpoints
+        sock = self.channel.sock
+        if sock.family == socket.AF_UNIX:
+            return None, None
+        try:
+            return Endpoint(*sock.getpeername()[:2]), Endpoint(*sock.getsockname()[:2])
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+
+    async def dismiss(self, reply: bytes) -> None:
+        """Give a last answer that really arrives; closing is up to the caller. Raises ClientGone."""
+        self.allow(LINGER_S)
+        await self.send_all(reply)
+        await self.linger()
 
     def allow(self, seconds: float) -> None:
         """Set the deadline this far from now."""
@@ -55,7 +91,7 @@ class Client:
         """Wait for bytes or an end; False when the deadline passed first."""
         channel = self.channel
         while not channel.readable:
-            if self.expired or (self._hub.draining and self.is_between_requests):
+            if self.expired:
                 return False
             channel.want_read()
             await self.wakeup
@@ -68,6 +104,9 @@ class Client:
         """
         channel = self.channel
         room = self._hub.limits.head_bytes
+        if self._half_closed:
+            self._ask_for_reset()
+            return
         while channel.readable and len(self.inbox) < room:
             try:
                 received = channel.receive_into(scratch_view[: room - len(self.inbox)])
@@ -76,8 +115,32 @@ class Client:
             if received is None:
                 return
             if received == 0:
-                raise ClientGone("the client closed")
+                self._probe()
+                return
             self.inbox += bytes(scratch_view[:received])
+
+    def _probe(self) -> None:
+        """The client has ended its sending half: find out whether it still reads.
+
+        A client that has left and one that waits for its reply after a half-close look the same, until something
+        is sent: only the former's kernel answers with a reset. An interim reply is something that every HTTP/1.1
+        client must bear, even unasked (RFC 9110 section 15.2).
+        """
+        if not self.takes_interim_replies:
+            raise ClientGone("the client closed")
+        self._half_closed = True
+        try:
+            self.channel.send(CONTINUE)
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+        self._ask_for_reset()
+        for delay_s in PROBED_AFTER_S:
+            self._hub.loop.call_later(delay_s, self.wakeup.fire)
+
+    def _ask_for_reset(self) -> None:
+        error = self.channel.connection_error()
+        if error is not None:
+            raise ClientGone(str(error))
 
     async def send_all(self, data: bytes) -> None:
         """Send all of it, within the deadline; raises ClientGone when that cannot be."""
@@ -123,6 +186,5 @@ class Client:
         self.channel.close()
 
     def hurry(self) -> None:
-        """The balancer is draining: a connection that waits for its next request ends now."""
-        if self.is_between_requests:
-            self.wakeup.fire_soon()
+        """The balancer is draining: whoever waits for a next request, or for a ghost, looks up and ends."""
+        self.wakeup.fire_soon()

@@ -31,6 +31,7 @@ class Exchange:
         self._client = client
         self._head = head
         self._upload: HeldBody | Upload | None = None
+        client.takes_interim_replies = head.minor == 1
         self._persists = False
         self._record = Record(client.address, head.request_id or hub.new_request_id(), head.method, head.target)
 
@@ -44,7 +45,11 @@ class Exchange:
                 await self._gather(request)
             await self._serve(request)
         except (RequestError, Refusal) as refusal:
-            await self._refuse(refusal)
+            if record.answered:  # a reply is under way already: a second one would be taken for a part of it
+                record.ending = refusal.code
+                self._client.break_off()
+            else:
+                await self._refuse(refusal)
         except ClientGone:
             record.ending = "client_left"
         except ReplyBroken:
@@ -69,7 +74,7 @@ class Exchange:
         """Begin with the body; in most cases all of it came along with the head."""
         hub, client, head = self._hub, self._client, self._head
         upload = self._upload = receive(client.channel, head, client.inbox, hub.slabs, hub.limits)
-        client.inbox = upload.surplus
+        client.inbox = upload.take_surplus()
         return Request(hub, client, head, upload, self._record)
 
     async def _gather(self, request: Request) -> None:
@@ -85,7 +90,7 @@ class Exchange:
                     raise RequestError(408, "body_timeout", "the request's body did not arrive in time")
         except SourceBroke as error:
             raise ClientGone(str(error)) from error
-        client.inbox = upload.surplus
+        client.inbox = upload.take_surplus()
 
     async def _serve(self, request: Request) -> None:
         """Try one backend after the other until one has answered, or no other may be tried."""

@@ -82,8 +82,11 @@ class Hub:
 
     def settle(self, lease: Lease, outcome: Outcome) -> None:
         """End a lease and pass the freed slot on."""
-        self._hand_out(self.fleet.settle(lease, outcome, time.monotonic()))
-        self._arm_tick()
+        granted = self.fleet.settle(lease, outcome, time.monotonic())
+        if granted:
+            self._hand_out(granted)
+        if self.fleet.next_event_at() < self._tick_at:
+            self._arm_tick()
 
     def _hand_out(self, granted: Sequence[Lease]) -> None:
         for lease in granted:
@@ -91,7 +94,7 @@ class Hub:
 
     def _arm_tick(self) -> None:
         due = self.fleet.next_event_at()
-        if due >= self._tick_at:
+        if due == math.inf:
             return
         if self._tick_timer is not None:
             self._tick_timer.cancel()

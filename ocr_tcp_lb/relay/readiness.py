@@ -1,18 +1,19 @@
 """How a coroutine waits for sockets: one reusable `Wakeup` a connection, any number of `Channel`s that fire it.
 
 A `Channel` is a non-blocking stream socket that remembers whether the kernel would take or give bytes. Its
-methods act at once or say "not now"; only `Wakeup` is ever awaited. State lives in the flags, not in the
+methods act at once or say "not now"; only the `Wakeup` is ever awaited. State lives in the flags, not in the
 wake-up: a coroutine looks at its channels, moves what it can, and waits when nothing can move. So a wake-up too
-many does no harm, and none is lost, because callbacks never run while a coroutine does.
+many does no harm, and none is lost, because callbacks never run while the coroutine does.
 
-Measured (CPU of the whole request, 1 KB GET): 33 us with this wake-up, 40 us with a fresh future a wait.
+The coroutine is resumed inside the very event that wakes it, by a plain `send`, not by an `asyncio.Task` and a
+future. Measured on one wait three coroutines deep: 0.4 us against 1.0 us for a task with a reusable future; on
+whole requests, 13 % of the user time. The price: inside such a coroutine nothing but its wake-up can be awaited.
 """
 
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Generator, Sequence
-from contextvars import Context
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, Protocol
 
 Buffer = bytes | memoryview
@@ -26,51 +27,68 @@ class Fires(Protocol):
 
 
 class Wakeup:
-    """What one task waits on, again and again: awaitable by exactly one task at a time.
+    """Drives one coroutine, and is what that coroutine awaits: a wait ends when somebody fires."""
 
-    It speaks the protocol that `asyncio.Task` expects of a future (`_asyncio_future_blocking`,
-    `add_done_callback`, `result`, `cancel`), so a task may await it; unlike a future it can be used again, and it
-    runs the waiting task inside the very event that wakes it instead of one loop iteration later.
-    """
-
-    __slots__ = ("_asyncio_future_blocking", "_loop", "_resume")
+    __slots__ = ("_coroutine", "_is_running", "_loop", "_on_end")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._resume: Callable[[Any], object] | None = None
-        self._asyncio_future_blocking = False
+        self._coroutine: Coroutine[Any, Any, None] | None = None
+        self._on_end: Callable[[], object] | None = None
+        self._is_running = False
 
-    def __await__(self) -> Generator[Any, None, None]:
-        self._asyncio_future_blocking = True
-        yield self
+    def drive(self, coroutine: Coroutine[Any, Any, None], on_end: Callable[[], object]) -> None:
+        """Run the coroutine now, up to its first wait; `on_end` is called when it has ended, however it did.
+
+        The coroutine may await nothing but this wake-up, and handles its own exceptions.
+        """
+        assert self._coroutine is None, "a wake-up drives one coroutine"
+        self._coroutine = coroutine
+        self._on_end = on_end
+        self.fire()
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
 
     def fire(self) -> None:
-        """Run the waiting task now; only from a callback of the loop, never from inside a task."""
-        resume = self._resume
-        if resume is not None:
-            self._resume = None
-            resume(self)
+        """Resume the waiting coroutine now, inside this call; nothing happens if it is running, or has ended."""
+        coroutine = self._coroutine
+        if coroutine is None or self._is_running:
+            return
+        self._is_running = True
+        try:
+            coroutine.send(None)
+        except StopIteration:
+            self._end()
+        except BaseException:
+            self._end()
+            raise
+        finally:
+            self._is_running = False
 
     def fire_soon(self) -> None:
-        """Run the waiting task in the next loop iteration; from anywhere in the loop's thread."""
+        """Fire in the next iteration of the loop; from inside coroutines, other ones' included."""
         self._loop.call_soon(self.fire)
 
-    # The future protocol, called by asyncio.Task only.
-    def add_done_callback(self, resume: Callable[[Any], object], *, context: Context | None = None) -> None:
-        """Remember how to run the waiting task."""
-        self._resume = resume
+    def cancel(self) -> None:
+        """Raise CancelledError where the coroutine waits, so that it cleans up and ends."""
+        coroutine = self._coroutine
+        if coroutine is None:
+            return
+        assert not self._is_running, "a coroutine does not cancel itself"
+        self._is_running = True
+        try:
+            coroutine.throw(asyncio.CancelledError())
+        except (StopIteration, asyncio.CancelledError):
+            self._end()
+        finally:
+            self._is_running = False
 
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """Name the loop, so that a task of another loop is refused by asyncio."""
-        return self._loop
-
-    def result(self) -> None:
-        """Give the value of the await: none."""
-
-    def cancel(self, msg: object = None) -> bool:
-        """Wake the task; it raises CancelledError itself, because it is told that nothing was cancelled here."""
-        self.fire_soon()
-        return False
+    def _end(self) -> None:
+        self._coroutine = None
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end()
 
 
 class Channel:
@@ -109,14 +127,18 @@ class Channel:
         Raises OSError (ECONNRESET and the like) when the connection broke.
         """
         try:
-            received = self.sock.recv_into(view)
+            return self.sock.recv_into(view)
         except BlockingIOError:
             self.readable = False
             return None
-        # A short read has emptied the socket; the level-triggered loop reports what comes later.
-        if received < len(view):
-            self.readable = False
-        return received
+
+    def presume_empty(self) -> None:
+        """A whole message was read: take the socket for empty until the loop reports more.
+
+        Saves a read that would only say "not now" (1.5 us). Not for the middle of a message: when bytes and a
+        reset come together, libuv reports once and then polls no more, so only reading on finds the reset.
+        """
+        self.readable = False
 
     def send(self, data: Buffer) -> int:
         """Send at once as much as the kernel takes; fewer bytes than given means "not now" for the rest."""

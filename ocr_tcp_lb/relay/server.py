@@ -3,15 +3,18 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Coroutine, Iterable
 
 from ocr_tcp_lb.config import Address
-from ocr_tcp_lb.relay.client import LINGER_S, Client
+from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import ClientGone
 from ocr_tcp_lb.relay.hub import Hub
+from ocr_tcp_lb.relay.introduction import must_introduce, read_introduction
 from ocr_tcp_lb.relay.listener import Listener
 from ocr_tcp_lb.relay.session import Session
 from ocr_tcp_lb.relay.tcp import TcpSession
+from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.replies import error_reply
 
 log = logging.getLogger(__name__)
@@ -19,12 +22,14 @@ MOST_TURNED_AWAY = 256  # clients above the limit that are being answered at one
 
 
 class Server:
-    """Owns every task that serves a client."""
+    """Owns every client's coroutine."""
 
     def __init__(self, hub: Hub, sockets: Iterable[socket.socket]) -> None:
         self._hub = hub
-        self._sessions: dict[asyncio.Task[None], Client] = {}
-        self._turned_away: set[asyncio.Task[None]] = set()
+        self._clients: set[Client] = set()
+        self._turned_away: set[Client] = set()
+        self._counts: Counter[str] = Counter()  # connections by address; kept only if they are limited
+        self._all_gone = asyncio.Event()
         self._session_type = TcpSession if hub.config.mode == "tcp" else Session
         self._listeners = [
             Listener(hub.loop, sock, has_room=self._has_room, welcome=self._welcome, turn_away=self._turn_away)
@@ -39,36 +44,68 @@ class Server:
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return len(self._sessions)
+        return len(self._clients)
 
     def _has_room(self) -> bool:
-        return len(self._sessions) < self._hub.limits.connections
+        return len(self._clients) < self._hub.limits.connections
 
     def _welcome(self, sock: socket.socket, address: str) -> None:
-        session = self._session_type(self._hub, sock, address)
-        task = self._hub.loop.create_task(session.run())
-        self._sessions[task] = session.client
-        task.add_done_callback(self._sessions.pop)
+        client = Client(self._hub, sock, address)
+        self._clients.add(client)
+        introduces = must_introduce(self._hub, address)
+        coroutine = self._introduce(client) if introduces else self._admit(client)
+        client.wakeup.drive(coroutine, lambda: self._leave(client))
+
+    async def _introduce(self, client: Client) -> None:
+        """A trusted proxy first says for whom it comes; whom it names is admitted, or not."""
+        self._hub.deadlines.guard(client)
+        try:
+            await read_introduction(self._hub, client)
+        except (RequestError, ClientGone) as error:
+            log.warning("trusted proxy %s: %s", client.address, error)
+            client.close()
+        except BaseException:
+            client.close()
+            raise
+        else:
+            await self._admit(client)
+
+    def _admit(self, client: Client) -> Coroutine[None, None, None]:
+        """What is to be done with the client: serve it, or tell it that its address has too many connections."""
+        most = self._hub.limits.connections_per_client
+        if most:
+            if self._counts[client.address] >= most:
+                return self._dismiss(client, 429, f"the limit of {most} connections from one address is reached")
+            self._counts[client.address] += 1
+            client.counted_as = client.address
+        return self._session_type(self._hub, client).run()
+
+    def _leave(self, client: Client) -> None:
+        self._clients.discard(client)
+        if client.counted_as is not None:
+            self._counts[client.counted_as] -= 1
+            if not self._counts[client.counted_as]:
+                del self._counts[client.counted_as]
+        if not self._clients:
+            self._all_gone.set()
 
     def _turn_away(self, sock: socket.socket, address: str) -> None:
-        if len(self._turned_away) >= MOST_TURNED_AWAY or self._hub.config.mode == "tcp":
+        """Above the limit of all connections a client is told so, outside of that limit but within another."""
+        if len(self._turned_away) >= MOST_TURNED_AWAY:
             sock.close()
             return
-        task = self._hub.loop.create_task(self._answer_that_full(Client(self._hub, sock, address)))
-        self._turned_away.add(task)
-        task.add_done_callback(self._turned_away.discard)
+        client = Client(self._hub, sock, address)
+        self._turned_away.add(client)
+        message = f"the limit of {self._hub.limits.connections} connections is reached"
+        client.wakeup.drive(self._dismiss(client, 503, message), lambda: self._turned_away.discard(client))
 
-    async def _answer_that_full(self, client: Client) -> None:
+    async def _dismiss(self, client: Client, status: int, message: str) -> None:
         hub = self._hub
         hub.deadlines.guard(client)
-        client.is_between_requests = False
-        message = f"the limit of {hub.limits.connections} connections is reached"
         try:
-            client.allow(LINGER_S)
-            await client.send_all(
-                error_reply(503, "too_many_connections", message, hub.new_request_id(), retry_after_s=1)
-            )
-            await client.linger()
+            if hub.config.mode == "http":
+                code, request_id = "too_many_connections", hub.new_request_id()
+                await client.dismiss(error_reply(status, code, message, request_id, retry_after_s=1))
         except ClientGone:
             pass
         finally:
@@ -79,16 +116,19 @@ class Server:
         self._hub.draining = True
         for listener in self._listeners:
             listener.close()
-        for client in self._sessions.values():
+        for client in self._clients:
             client.hurry()
-        if self._sessions:
-            await asyncio.wait(set(self._sessions), timeout=timeout_s)
-        return await self.cut_off()
+        if self._clients:
+            self._all_gone.clear()
+            try:
+                await asyncio.wait_for(self._all_gone.wait(), timeout_s)
+            except TimeoutError:
+                pass
+        return self.cut_off()
 
-    async def cut_off(self) -> int:
+    def cut_off(self) -> int:
         """End every session at once; returns how many there were."""
-        late = list(self._sessions)
-        for task in (*late, *self._turned_away):
-            task.cancel()
-        await asyncio.gather(*late, *self._turned_away, return_exceptions=True)
+        late = list(self._clients)
+        for client in (*late, *self._turned_away):
+            client.wakeup.cancel()
         return len(late)

@@ -1,7 +1,6 @@
 """L4 mode: a connection is the unit; it gets a backend and is passed on as it is, both ways, until it ends."""
 
 import logging
-import socket
 import time
 
 from ocr_tcp_lb.balance.lease import Outcome
@@ -9,6 +8,7 @@ from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal
 from ocr_tcp_lb.relay.hub import Hub
+from ocr_tcp_lb.relay.introduction import header_for
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.tunnel import Tunnel
 from ocr_tcp_lb.relay.upstream import BackendConnection
@@ -17,20 +17,19 @@ log = logging.getLogger(__name__)
 
 
 class TcpSession:
-    """One client's connection in L4 mode, in one task."""
+    """One client's connection in L4 mode, in one coroutine."""
 
-    __slots__ = ("_hub", "_record", "client")
+    __slots__ = ("_client", "_hub", "_record")
 
-    def __init__(self, hub: Hub, sock: socket.socket, address: str) -> None:
+    def __init__(self, hub: Hub, client: Client) -> None:
         self._hub = hub
-        self.client = Client(hub, sock, address)
-        self.client.is_between_requests = False
-        self._record = Record(address, hub.new_request_id(), b"TCP")
+        self._client = client
+        self._record = Record(client.address, hub.new_request_id(), b"TCP")
         self._record.began = time.monotonic()
 
     async def run(self) -> None:
         """Find a backend, pass bytes until both sides have ended, log; closes the connection, whatever happens."""
-        hub, client, record = self._hub, self.client, self._record
+        hub, client, record = self._hub, self._client, self._record
         hub.deadlines.guard(client)
         claim = Claim(hub, client, None)
         record.asked = claim.arrived_at
@@ -51,7 +50,7 @@ class TcpSession:
     async def _attempt(self, claim: Claim) -> bool:
         """Try one backend; False when it cannot be reached and another may be tried."""
         record = self._record
-        lease = claim.ask() or await claim.wait(watch_client=True)
+        lease = claim.ask() or await claim.wait(watch_client=False)
         record.leased = time.monotonic()
         record.attempts += 1
         record.backend = lease.backend.name
@@ -69,16 +68,18 @@ class TcpSession:
         return False
 
     async def _connect(self, name: str) -> BackendConnection:
-        client = self.client
+        client = self._client
         client.allow(self._hub.timeouts.connect_s)
         return await self._hub.upstreams[name].connect(client.wakeup, lambda: client.expired)
 
     async def _pass_on(self, connection: BackendConnection) -> None:
-        client, record = self.client, self._record
+        client, record = self._client, self._record
         record.connected = time.monotonic()
         tunnel = Tunnel(self._hub, client, connection.channel)
         try:
-            await tunnel.run(client.inbox)
+            version = connection.upstream.config.send_proxy
+            introduction = header_for(client, version) if version else b""
+            await tunnel.run(introduction + client.inbox)
         finally:
             connection.channel.close()
             record.bytes_in, record.bytes_out = tunnel.bytes_in, tunnel.bytes_out

@@ -27,14 +27,14 @@ class HeldBody:
     whole = is_gathered = is_replayable = True
     streams = False
 
-    __slots__ = ("_body", "_outgoing", "bytes_sent", "over", "surplus")
+    __slots__ = ("_body", "_outgoing", "_surplus", "bytes_sent", "over")
 
     def __init__(self, body: bytes, surplus: bytes) -> None:
         self._body = body
         self._outgoing: Buffer = b""
         self.bytes_sent = 0
         self.over = False
-        self.surplus = surplus
+        self._surplus = surplus
 
     @property
     def gathered(self) -> int:
@@ -47,6 +47,11 @@ class HeldBody:
     def is_blocked_by_backend(self) -> bool:
         """Whether bytes wait here that the backend did not take yet."""
         return not self.over
+
+    def take_surplus(self) -> bytes:
+        """Bytes behind the body: the client's next request; given out once."""
+        surplus, self._surplus = self._surplus, b""
+        return surplus
 
     def gather(self) -> bool:
         """Nothing is left to gather."""
@@ -96,11 +101,12 @@ class Upload:
     _slab: bytearray | None = None
     gathered = 0
     over = False
-    surplus = b""  # bytes behind the body: the next request of the connection
+    _surplus = b""
     whole = False  # all of the body was gathered
 
     def __init__(self, client: Channel, head: RequestHead, first: bytes, slabs: Slabs, limits: Limits) -> None:
         self.client = client
+        client.readable = True  # the body follows its head closely
         self._framing = head.framing
         self._limit = limits.body_bytes
         self._most = limits.request_buffer_bytes
@@ -121,7 +127,7 @@ class Upload:
             self._left -= len(body)
         else:
             consumed = self._follow(first)
-            body, self.surplus = first[:consumed], first[consumed:]
+            body, self._surplus = first[:consumed], first[consumed:]
         if body:
             self._pieces.append(body)
             self.gathered = len(body)
@@ -155,6 +161,11 @@ class Upload:
     def is_blocked_by_backend(self) -> bool:
         """Whether bytes wait here that the backend did not take yet."""
         return bool(self._outgoing) or (self._flow is not None and self._flow.is_blocked_by_sink)
+
+    def take_surplus(self) -> bytes:
+        """Bytes behind a chunked body, once it is whole or over: the client's next request; given out once."""
+        surplus, self._surplus = self._surplus, b""
+        return surplus
 
     def gather(self) -> bool:
         """Read what is there; True when `is_gathered`, or no memory is left.
@@ -197,7 +208,7 @@ class Upload:
             self.whole = not self._left
         else:
             consumed = self._follow(data)
-            self.surplus = bytes(data[consumed:])
+            self._surplus = bytes(data[consumed:])
         self._filled += consumed
         self._pieces.append(data[:consumed])
         self.gathered += consumed
@@ -248,7 +259,7 @@ class Upload:
             raise _too_large(self._limit)
         if self._flow.done:
             self.over = True
-            self.surplus = self._flow.surplus
+            self._surplus = self._flow.surplus
         return more
 
     def _stream(self, backend: Channel, pipes: Pipes) -> Flow:

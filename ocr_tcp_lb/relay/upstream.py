@@ -2,14 +2,15 @@
 
 An idle connection stays registered with the loop, so the moment the backend closes it (or says something that
 nobody asked for) it is dropped. What cannot be seen that way, a close between the last look and the first byte
-sent, is looked for once more with a peek in `take` (1.5 us, spared within milliseconds of the last reply). Python servers close idle connections early (gunicorn's
-default is 2 s, uvicorn's 5 s), hence the short `max_idle_s`.
+sent, is looked for once more with a peek in `take` (1.5 us, spared within milliseconds of the last reply).
+Python servers close idle connections early (gunicorn's default is 2 s, uvicorn's 5 s), hence `max_idle_s`.
 """
 
 import asyncio
 import errno
 import ipaddress
 import socket
+import struct
 from collections.abc import Callable
 
 from ocr_tcp_lb.balance.lease import Outcome
@@ -20,24 +21,44 @@ from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 Endpoint = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
 RESOLVED_FOR_S = 10.0  # a service that moved (a container restarted) is found again within this time
 UNSEEN_S = 0.005  # no server closes a connection on purpose so soon after its reply without saying so in it
+BYTES_ACKED_AT, TCP_INFO_BYTES, TCP_CLOSE = 120, 128, 7  # linux/tcp.h, net/tcp_states.h
 MOST_IDLE = 64  # connections kept to one backend
 
 
 class BackendConnection:
     """One connection to a backend; while idle, it is its own wake-up: whatever happens to it then ends it."""
 
-    __slots__ = ("channel", "exchanges", "idle_since", "upstream")
+    __slots__ = ("bytes_sent", "channel", "idle_since", "upstream")
 
     def __init__(self, upstream: "Upstream", channel: Channel) -> None:
         self.upstream = upstream
         self.channel = channel
-        self.exchanges = 0
+        self.bytes_sent = 0  # in the exchanges that ended well
         self.idle_since = 0.0
 
     @property
     def is_fresh(self) -> bool:
         """Whether no request was ever sent on it."""
-        return self.exchanges == 0
+        return self.bytes_sent == 0
+
+    def proves_untouched(self) -> bool:
+        """Whether the kernel can prove that no byte of the present request reached the backend.
+
+        When the backend had closed before the bytes came, its kernel answered them with a reset and acknowledged
+        none. So: a reset, and nothing acknowledged beyond the earlier exchanges (tcp_info(7), `tcpi_bytes_acked`,
+        which counts the SYN too). The way a stale idle connection shows, mostly. False where that is not known.
+        """
+        sock = self.channel.sock
+        if sock.family == socket.AF_UNIX or not hasattr(socket, "TCP_INFO"):
+            return False
+        try:
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        except OSError:
+            return False
+        if len(info) < TCP_INFO_BYTES or info[0] != TCP_CLOSE:
+            return False
+        (acknowledged,) = struct.unpack_from("=Q", info, BYTES_ACKED_AT)
+        return bool(acknowledged <= self.bytes_sent + 1)
 
     def fire(self) -> None:
         """Something happened while idle: the backend closed, or spoke out of turn."""
@@ -108,7 +129,7 @@ class Upstream:
         Raises AttemptFailed (nothing sent) when none of them accepts, or `has_expired()` turns true.
         """
         failure: OSError | None = None
-        for family, address in await self._resolve():
+        for family, address in await self._resolve(wakeup):
             try:
                 channel = await self._open(family, address, wakeup, has_expired)
             except OSError as error:
@@ -152,14 +173,20 @@ class Upstream:
             raise
         return channel
 
-    async def _resolve(self) -> list[Endpoint]:
+    async def _resolve(self, wakeup: Wakeup) -> list[Endpoint]:
         now = self._loop.time()
         if self._is_literal or (self._endpoints and now - self._resolved_at < RESOLVED_FOR_S):
             return self._endpoints
-        try:
-            found = await self._loop.getaddrinfo(
+        looked_up = asyncio.ensure_future(
+            self._loop.getaddrinfo(
                 self.config.host, self.config.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
             )
+        )
+        looked_up.add_done_callback(lambda _: wakeup.fire())
+        while not looked_up.done():
+            await wakeup
+        try:
+            found = looked_up.result()
         except OSError as error:
             if self._endpoints:
                 return self._endpoints  # the name service is away: the last answer is better than none

@@ -1,6 +1,7 @@
 import pytest
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
+from ocr_tcp_lb.balance.lease import Lease, Ticket
 from ocr_tcp_lb.balance.outcome import Outcome
 
 
@@ -8,11 +9,16 @@ def backend(concurrency: int = 2) -> Backend:
     return Backend(BackendSpec("b1", 1.0, concurrency))
 
 
+def take(one: Backend, turn: int = 1) -> Lease:
+    lease = Lease(one, Ticket(None, 0.0), 0.0, 0)
+    one.take(lease, turn)
+    return lease
+
+
 @pytest.mark.parametrize("outcome", [o for o in Outcome if o is not Outcome.SERVED])
 def test_only_a_good_reply_teaches_a_speed(outcome: Outcome) -> None:
     one = backend()
-    one.take(1, 0.0)
-    one.release(0.0, 0.002, outcome, 0.002)
+    one.release(take(one), 0.002, outcome, 0.002)
     assert one.service.mean_s == 0
     assert one.peak.value_s(0.002) == 0
 
@@ -32,16 +38,15 @@ def test_only_a_good_reply_teaches_a_speed(outcome: Outcome) -> None:
 )
 def test_each_outcome_is_counted_once(outcome: Outcome, served: int, failed: int) -> None:
     one = backend()
-    one.take(1, 0.0)
-    one.release(0.0, 1.0, outcome, 1.0)
+    one.release(take(one), 1.0, outcome, 1.0)
     assert (one.in_flight, one.served, one.failed) == (0, served, failed)
 
 
 def test_full_means_every_slot_is_taken() -> None:
     one = backend(2)
-    one.take(1, 0.0)
+    take(one)
     assert not one.is_full
-    one.take(2, 0.0)
+    take(one)
     assert one.is_full
     assert not one.is_eligible
 
@@ -54,8 +59,10 @@ def test_a_draining_backend_is_not_eligible() -> None:
 
 
 def test_freeing_a_slot_that_nobody_took_is_a_mistake() -> None:
+    one = backend()
+    lease = Lease(one, Ticket(None, 0.0), 0.0, 0)
     with pytest.raises(AssertionError):
-        backend().release(0.0, 1.0, Outcome.SERVED, 1.0)
+        one.release(lease, 1.0, Outcome.SERVED, 1.0)
 
 
 def test_a_negative_weight_is_a_mistake() -> None:
@@ -65,10 +72,21 @@ def test_a_negative_weight_is_a_mistake() -> None:
 
 def test_repr_tells_state_slots_and_speed() -> None:
     one = backend(8)
-    for turn in range(3):
-        one.take(turn, 0.0)
-    one.release(0.0, 0.041, Outcome.SERVED, 0.041)
+    leases = [take(one, turn) for turn in range(3)]
+    one.release(leases[0], 0.041, Outcome.SERVED, 0.041)
     assert repr(one) == "<Backend b1 up 2/8 ewma=41ms>"
     one.is_draining = True
     assert repr(one) == "<Backend b1 up draining 2/8 ewma=41ms>"
     assert repr(Backend(BackendSpec("b2"))) == "<Backend b2 up 0/auto ewma=0ms>"
+
+
+def test_repr_tells_what_was_learned() -> None:
+    assert repr(Backend(BackendSpec("b1"), learns=True)) == (
+        "<Backend b1 up 0/3 ewma=0ms learned 1, slope 0.00, evidence +0.0>"
+    )
+
+
+def test_a_slow_answer_of_a_large_request_does_not_make_the_backend_slow() -> None:
+    one = backend()
+    one.release(take(one), 10.0, Outcome.SERVED, 10.0, factor=10.0)
+    assert one.service.mean_s == pytest.approx(1.0)

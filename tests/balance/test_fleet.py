@@ -322,15 +322,15 @@ def test_a_drained_backend_finishes_what_it_has_and_can_be_restored() -> None:
 
 
 def test_a_snapshot_is_plain_data() -> None:
-    world = World(BackendSpec("b1", 2.0, 4), BackendSpec("b2", 0.0), queue_size=9)
+    world = World(BackendSpec("b1", 2.0, 4), BackendSpec("b2", 0.0), policy="p2c", queue_size=9)
     world.settle(world.lease(), after_s=0.25)
     world.lease()
     assert world.fleet.snapshot() == FleetSnapshot(
-        policy="queue",
+        policy="p2c",
         waiting=0,
         queue_size=9,
         backends=(
-            BackendSnapshot("b1", "up", False, 2.0, 1, 4, 1, 0, 250.0),
-            BackendSnapshot("b2", "up", False, 0.0, 0, math.inf, 0, 0, 0.0),
+            BackendSnapshot("b1", "up", False, 2.0, 1, 4, 1, 0, 250.0, 4, "told"),
+            BackendSnapshot("b2", "up", False, 0.0, 0, math.inf, 0, 0, 0.0, math.inf, "unlimited"),
         ),
     )

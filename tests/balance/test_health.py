@@ -8,6 +8,9 @@ from ocr_tcp_lb.balance.health import (
     BACKOFF_GROWTH,
     BACKOFF_JITTER,
     BACKOFF_MAX_S,
+    DEAR_BACKOFF_FIRST_S,
+    DEAR_BACKOFF_GROWTH,
+    DEAR_BACKOFF_MAX_S,
     TRANSITIONS,
     Event,
     Health,
@@ -126,6 +129,19 @@ def test_back_off_grows_slowly_to_a_bound_and_success_resets_it() -> None:
     health.move(Event.ANSWERED, 0.0, MiddleRng())
     health.move(Event.REFUSED, 0.0, MiddleRng())
     assert health.retry_at == BACKOFF_FIRST_S
+
+
+@pytest.mark.parametrize(("outcome", "first_s"), DEAR_BACKOFF_FIRST_S.items())
+def test_back_off_is_longer_where_a_trial_costs_a_client_something(outcome: Outcome, first_s: float) -> None:
+    health = Health()
+    waits = []
+    for _ in range(5):
+        health.note(outcome)
+        health.move(Event.FAILED, 0.0, MiddleRng())
+        waits.append(health.retry_at)
+        health.move(Event.BACKOFF_OVER, 0.0, MiddleRng())
+    assert waits[:2] == [first_s, min(first_s * DEAR_BACKOFF_GROWTH, DEAR_BACKOFF_MAX_S)]
+    assert waits[-1] == DEAR_BACKOFF_MAX_S
 
 
 def test_back_off_is_jittered_within_a_tenth() -> None:

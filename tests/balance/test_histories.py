@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ocr_tcp_lb.balance import POLICIES, BackendSpec, Fleet, Lease, Outcome, QueueFull, Ticket
+from ocr_tcp_lb.balance import POLICIES, Backend, BackendSpec, Fleet, Lease, Outcome, QueueFull, Ticket
 from ocr_tcp_lb.balance.health import State
 
 QUEUE_SIZE = 4
@@ -49,6 +49,7 @@ class Histories(RuleBasedStateMachine):
     def ask(self, ticket: Ticket) -> None:
         is_retry = ticket.is_retry
         waiting = self.fleet.waiting
+        was_held = self.is_somebody_held()
         try:
             lease = self.fleet.ask(ticket, self.now)
         except QueueFull:
@@ -58,8 +59,16 @@ class Histories(RuleBasedStateMachine):
         if lease is None:
             (self.retries if is_retry else self.newcomers).append(ticket)
         else:
-            assert is_retry or not self.newcomers, "a newcomer overtook"
+            assert is_retry or not self.newcomers or was_held, "a newcomer overtook"
             self.running(lease)
+
+    def is_somebody_held(self) -> bool:
+        """Whether newcomers wait though a backend is open, for the sake of a faster one."""
+        return bool(self.newcomers) and bool(self.open_now())
+
+    def open_now(self) -> list[Backend]:
+        """Who can take a request; a second probe at the same backend waits for a long queue."""
+        return [b for b in self.fleet.backends if b.is_eligible and b.in_flight <= b.limiter.sure]
 
     @rule()
     def arrive(self) -> None:
@@ -107,9 +116,13 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_for_a_slot_that_is_open(self) -> None:
         assert self.fleet.waiting == len(self.newcomers) + len(self.retries)
-        open_now = [b for b in self.fleet.backends if b.is_eligible]
-        if self.newcomers:
-            assert not open_now
+        open_now = self.open_now()
+        if self.newcomers and open_now:
+            assert self.fleet.policy_name == "queue"
+            slowest_s = max(b.service.mean_s / b.weight for b in open_now)
+            assert self.fleet.next_event_at() <= self.newcomers[0].arrived_at + slowest_s, "held for ever"
+            busy = [b for b in self.fleet.backends if b.in_flight and b not in open_now]
+            assert any(b.service.mean_s / b.weight < slowest_s for b in busy), "held for nobody"
         for ticket in self.retries:
             assert all(backend in ticket.tried for backend in open_now)
 

@@ -2,23 +2,29 @@ import math
 
 import pytest
 
-from ocr_tcp_lb.balance.limit import Limit, Told, Unlimited, limit_for
+from ocr_tcp_lb.balance.backend import Backend, BackendSpec
+from ocr_tcp_lb.balance.lease import Lease, Ticket
+from ocr_tcp_lb.balance.limit import Limit, Told, Unlimited
+
+
+def lease() -> Lease:
+    return Lease(Backend(BackendSpec("b1")), Ticket(None, 0.0), 0.0, 0)
 
 
 def test_a_told_limit_is_believed_whatever_happens() -> None:
-    limit: Limit = limit_for(3)
-    limit.on_grant(3, 0.0)
-    limit.on_answer(0.0, 2, True, 1.0)
-    assert isinstance(limit, Told)
-    assert limit.limit == 3
+    limit: Limit = Told(3)
+    one = lease()
+    limit.on_grant(one, 3)
+    assert limit.on_answer(one, 1.0, 1.0, 0)
+    assert (limit.limit, limit.sure, limit.belief()) == (3, 3, "told")
 
 
-def test_auto_is_unbounded() -> None:
-    limit: Limit = limit_for("auto")
-    limit.on_grant(1000, 0.0)
-    limit.on_answer(0.0, 999, True, 1.0)
-    assert isinstance(limit, Unlimited)
-    assert limit.limit == math.inf
+def test_unlimited_stays_so() -> None:
+    limit: Limit = Unlimited()
+    one = lease()
+    limit.on_grant(one, 1000)
+    assert limit.on_answer(one, 1.0, 1.0, 0)
+    assert (limit.limit, limit.sure, limit.belief()) == (math.inf, math.inf, "unlimited")
 
 
 def test_a_limit_of_nothing_is_a_mistake() -> None:

@@ -1,40 +1,62 @@
+import random
+
+import pytest
+
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
-from ocr_tcp_lb.balance.roster import Roster
+from ocr_tcp_lb.balance.lease import Lease, Ticket
+from ocr_tcp_lb.balance.policy import POLICIES
+from ocr_tcp_lb.balance.roster import Roster, roster_for
+
+both_kinds = pytest.mark.parametrize("policy", ["queue", "round-robin"])
 
 
 def backends(*weights: float) -> list[Backend]:
-    return [Backend(BackendSpec(f"b{i}", weight, 1)) for i, weight in enumerate(weights)]
+    return [Backend(BackendSpec(f"b{i}", weight, 1), i) for i, weight in enumerate(weights)]
 
 
-def test_all_eligible_backends_are_candidates_in_their_order() -> None:
-    all_three = backends(1, 1, 1)
-    assert list(Roster(all_three).candidates) == all_three
+def roster_of(policy: str, members: list[Backend]) -> Roster:
+    roster = roster_for(policy, members, POLICIES[policy](), random.Random(1))
+    for backend in members:
+        roster.refresh(backend, 0.0)
+    return roster
 
 
-def test_a_full_backend_is_off_the_list_until_it_has_a_slot() -> None:
-    first, second, third = all_three = backends(1, 1, 1)
-    roster = Roster(all_three)
-    first.take(1, 0.0)
-    roster.refresh(first)
-    roster.refresh(first)
-    assert set(roster.candidates) == {second, third}
-    first.in_flight = 0
-    roster.refresh(first)
-    assert set(roster.candidates) == {first, second, third}
+def fill(roster: Roster, backend: Backend) -> None:
+    backend.take(Lease(backend, Ticket(None, 0.0), 0.0, 0), 1)
+    roster.refresh(backend, 0.0)
 
 
-def test_reserves_show_only_when_no_other_is_open() -> None:
+def choose(roster: Roster) -> Backend | None:
+    return roster.choose(1, 0.0, 0.0)
+
+
+@both_kinds
+def test_a_full_backend_is_not_chosen_until_it_has_a_slot(policy: str) -> None:
+    members = backends(1, 1, 1)
+    roster = roster_of(policy, members)
+    for _ in members:
+        chosen = choose(roster)
+        assert chosen is not None
+        fill(roster, chosen)
+    assert choose(roster) is None
+    members[1].in_flight = 0
+    roster.refresh(members[1], 0.0)
+    assert choose(roster) is members[1]
+
+
+@both_kinds
+def test_reserves_are_chosen_only_when_no_other_is_open(policy: str) -> None:
     worker, reserve = both = backends(1, 0)
-    roster = Roster(both)
-    assert list(roster.candidates) == [worker]
-    worker.take(1, 0.0)
-    roster.refresh(worker)
-    assert list(roster.candidates) == [reserve]
+    roster = roster_of(policy, both)
+    assert choose(roster) is worker
+    fill(roster, worker)
+    assert choose(roster) is reserve
 
 
-def test_tried_backends_can_be_left_out() -> None:
+@both_kinds
+def test_tried_backends_can_be_left_out(policy: str) -> None:
     first, second, reserve = all_three = backends(1, 1, 0)
-    roster = Roster(all_three)
-    assert list(roster.candidates_without({first})) == [second]
-    assert list(roster.candidates_without({first, second})) == [reserve]
-    assert not roster.candidates_without(set(all_three))
+    roster = roster_of(policy, all_three)
+    assert roster.choose_except({first}, 0.0) is second
+    assert roster.choose_except({first, second}, 0.0) is reserve
+    assert roster.choose_except(set(all_three), 0.0) is None

@@ -49,7 +49,8 @@ def front(
     kind: str, loop_name: str, services: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """The URL of a balancer before one service, for each kind of service and loop."""
-    balancer = Balancer(tmp_path_factory.mktemp("balancer"), [services(kind)], "--loop", loop_name)
+    room = ("--queue-size", "100")  # 50 clients wait for one service; by default 16 may
+    balancer = Balancer(tmp_path_factory.mktemp("balancer"), [services(kind)], "--loop", loop_name, *room)
     yield balancer.url
     assert balancer.end() == 0
     assert "Traceback" not in balancer.stderr_path.read_text()

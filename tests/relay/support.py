@@ -8,15 +8,19 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, NoReturn, TypeVar
 
 from ocr_tcp_lb.app import build_hub
 from ocr_tcp_lb.config import Address, BackendConfig, Config, TcpAddress, UnixAddress
+from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.listener import open_listeners
+from ocr_tcp_lb.relay.readiness import Wakeup
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.server import Server
 
+T = TypeVar("T")
 PATIENCE_S = 8.0
 LOCALHOST = TcpAddress("127.0.0.1", 0)
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -49,8 +53,25 @@ def pattern(size: int) -> bytes:
 async def until(holds: Callable[[], bool]) -> None:
     """Let the loop turn until a condition holds."""
     async with asyncio.timeout(PATIENCE_S):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 (what is watched has no event)
             await asyncio.sleep(0)
+
+
+def driven(wakeup: Wakeup, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+    """Let a wake-up drive a coroutine of the relay; returns the future of what comes of it."""
+    outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    async def run() -> None:
+        try:
+            outcome.set_result(await work)
+        except asyncio.CancelledError:
+            outcome.cancel()
+            raise
+        except Exception as error:
+            outcome.set_exception(error)
+
+    wakeup.drive(run(), lambda: None)
+    return outcome
 
 
 @dataclass(frozen=True)
@@ -86,6 +107,11 @@ class Peer:
         async with asyncio.timeout(PATIENCE_S):
             await self._loop.sock_sendall(self.sock, data)
         self.total_sent += len(data)
+
+    async def send_for_ever(self) -> NoReturn:
+        """Send until that raises ConnectionError, as it does when the other side closes."""
+        while True:
+            await self.send(bytes(100_000))
 
     async def send_bytewise(self, data: bytes) -> None:
         """Send each byte so that the other side reads it on its own."""
@@ -132,7 +158,7 @@ class Peer:
     async def read_message(self, *, has_body: bool = True) -> Message:
         """A whole message, by the framing that its head tells."""
         head = await self.read_head()
-        if not has_body:
+        if not has_body or head.start.startswith((b"HTTP/1.1 1", b"HTTP/1.1 204", b"HTTP/1.1 304")):
             return head
         if head.values(b"transfer-encoding"):
             return replace(head, body=await self._read_chunks())
@@ -382,3 +408,13 @@ def open_descriptors() -> dict[int, str]:
         except OSError:
             continue  # the one that listed the directory
     return found
+
+
+def guest(lb: Balancer) -> tuple[Client, Peer]:
+    """The balancer's side of a client that no session serves, and the client."""
+    ours, theirs = socket.socketpair()
+    for sock in (ours, theirs):
+        sock.setblocking(False)
+    client = Client(lb.hub, ours, "127.0.0.1")
+    lb.hub.deadlines.guard(client)
+    return client, Peer(theirs)

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_tcp_lb.addresses import BackendUrl, parse_backend_url, parse_listen
 from ocr_tcp_lb.config import Address, TcpAddress, UnixAddress
-from ocr_tcp_lb.faults import BadValue
+from ocr_tcp_lb.settings.addresses import BackendUrl, parse_backend_url, parse_listen
+from ocr_tcp_lb.settings.faults import BadValue
 
 
 @pytest.mark.parametrize(

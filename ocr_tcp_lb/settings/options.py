@@ -2,19 +2,21 @@
 
 `load` takes the arguments after the command's name and returns the effective configuration. The command
 line wins over the file, option by option. Every fault of both is found in one pass and raised together as
-one `ConfigError`; nothing is printed, bound or resolved. The options themselves stand in `optiontable`.
+one `ConfigError`; nothing is printed, bound or resolved. The options themselves stand in `table`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from ocr_tcp_lb import arguments, configfile
-from ocr_tcp_lb.addresses import BackendUrl
-from ocr_tcp_lb.config import BackendConfig, Config
-from ocr_tcp_lb.configfile import Said
-from ocr_tcp_lb.faults import BadValue, ConfigError, Fault, did_you_mean
-from ocr_tcp_lb.optiontable import BACKEND_KEYS, QUEUE_PLACES_PER_BACKEND, Option, options_of
+from ocr_tcp_lb.config import BackendConfig, Config, TrustedProxies
+from ocr_tcp_lb.settings import arguments, configfile
+from ocr_tcp_lb.settings.addresses import LISTEN, BackendUrl
+from ocr_tcp_lb.settings.configfile import Said
+from ocr_tcp_lb.settings.faults import BadValue, ConfigError, Fault, did_you_mean
+from ocr_tcp_lb.settings.table import BACKEND_KEYS, QUEUE_PLACES_PER_BACKEND, Option, options_of
 
 Given = dict[str, list[Said]]
 Values = dict[str, list[Any]]
@@ -29,6 +31,8 @@ def load(argv: Sequence[str], command: str = "run") -> Config:
     if "config" in given:
         said = _known(configfile.read(given["config"][0].text, faults), options, faults)
         values = _judged(said, options, faults) | values
+        given = said | given
+    faults += _contradictions(given, values)
     if faults:
         raise ConfigError(faults)
     return _configured(options, values)
@@ -61,7 +65,7 @@ def _values(option: Option, said: Sequence[Said], faults: list[Fault]) -> list[A
         faults.append(Fault(said[0].where.removesuffix("[1]"), "a list cannot stand here", "write one value"))
         return []
     placed = [(entry.where, value) for entry in said for value in _parsed(option, entry, faults)]
-    if option.repeatable:
+    if option.kind is LISTEN:
         # Port 0 is another port each time.
         fixed = [(where, value) for where, value in placed if getattr(value, "port", None) != 0]
         faults += _repeated(fixed, "address", "name each address once")
@@ -136,12 +140,20 @@ def _keys_of_text(said: Said, faults: list[Fault]) -> dict[str, Said]:
     return keys
 
 
+def _contradictions(given: Given, values: Values) -> Iterator[Fault]:
+    """Yield a fault for each option that is right by itself, but not beside the others."""
+    trusted = values.get("trusted-proxies", [TrustedProxies()])  # no value at all: a fault that is told already
+    if any(values.get("proxy-protocol", ())) and trusted and not any(trusted):
+        right = "name them, as in --trusted-proxies 10.0.0.0/8 (or unix)"
+        yield Fault(given["proxy-protocol"][0].where, "it asks for trusted proxies, and there are none", right)
+
+
 def _configured(options: Mapping[str, Option], values: Values) -> Config:
     """Put the parsed values over the defaults."""
     config = Config()
     for name, parsed in values.items():
         if options[name].place:
-            config = _placed(config, options[name].place, parsed[0])
+            config = _placed(config, options[name].place, reduce(or_, parsed))
     if "listen" in values:
         config = replace(config, listen=tuple(values["listen"]))
     if "backend" in values:

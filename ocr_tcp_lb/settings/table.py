@@ -2,14 +2,14 @@
 
 The command line, the TOML file, the help text and the output of `check` are all made from `OPTIONS` and
 `BACKEND_KEYS`, so a new option is one row here and one field in `config`. A row's `place` is the field of
-`Config` that it sets (`timeouts.connect_s`); a row without a place is put together in `options`.
+`Config` that it sets (`timeouts.connect_s`); a row without a place is put together in `options`. The values of
+a repeatable row with a place add up with `|`.
 """
 
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import get_args
 
-from ocr_tcp_lb.addresses import BACKEND_URL, LISTEN
 from ocr_tcp_lb.config import (
     GIB,
     KIB,
@@ -21,7 +21,21 @@ from ocr_tcp_lb.config import (
     Mode,
     PolicyName,
 )
-from ocr_tcp_lb.values import CONCURRENCY, FLAG, NAME, TEXT, WEIGHT, Kind, choice, count, duration, size
+from ocr_tcp_lb.settings.addresses import BACKEND_URL, LISTEN
+from ocr_tcp_lb.settings.proxies import TRUSTED_PROXIES
+from ocr_tcp_lb.settings.values import (
+    CONCURRENCY,
+    FLAG,
+    NAME,
+    SEND_PROXY,
+    TEXT,
+    WEIGHT,
+    Kind,
+    choice,
+    count,
+    duration,
+    size,
+)
 
 QUEUE_PLACES_PER_BACKEND = 16  # what three default backends make of QueueConfig.size
 
@@ -69,7 +83,7 @@ OPTIONS: tuple[Option, ...] = (
         "backend",
         BACKEND_URL,
         "Where",
-        "one service, with the path it answers on; repeatable. Keys: name, weight, concurrency, max_idle",
+        "one service, with the path it answers on; repeatable. Keys: name, weight, concurrency, max_idle, send_proxy",
         default="http://127.0.0.1:5000/get_ocr_api, :5001/get_ocr and :5002/get_ocr_api",
         metavar="URL[,KEY=VALUE...]",
         repeatable=True,
@@ -90,6 +104,21 @@ OPTIONS: tuple[Option, ...] = (
         metavar="PORT",
         in_file=False,
         commands=_DEMO,
+    ),
+    Option(
+        "proxy-protocol",
+        FLAG,
+        "Where",
+        "each connection of a trusted proxy begins with a PROXY protocol header, v1 or v2",
+        "proxy_protocol",
+    ),
+    Option(
+        "trusted-proxies",
+        TRUSTED_PROXIES,
+        "Where",
+        "networks of proxies that are believed about their clients; unix: those on unix sockets; repeatable",
+        "trusted_proxies",
+        repeatable=True,
     ),
     Option(
         "mode",
@@ -163,6 +192,13 @@ OPTIONS: tuple[Option, ...] = (
         "limits.connections",
     ),
     Option(
+        "max-connections-per-client",
+        count(0, 1_000_000),
+        "Size limits",
+        "the same, from one address; 0: any number",
+        "limits.connections_per_client",
+    ),
+    Option(
         "request-buffer",
         size(0, 64 * GIB),
         "Size limits",
@@ -201,6 +237,7 @@ BACKEND_KEYS: tuple[Option, ...] = (
     Option("weight", WEIGHT, "Backend", "its share relative to the others", "weight"),
     Option("concurrency", CONCURRENCY, "Backend", "requests it can work on at once", "concurrency"),
     Option("max-idle", duration(zero=True), "Backend", "how long an idle connection is kept", "max_idle_s"),
+    Option("send-proxy", SEND_PROXY, "Backend", "the PROXY protocol that tells it who the client is", "send_proxy"),
 )
 
 

@@ -2,8 +2,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_tcp_lb.faults import BadValue
-from ocr_tcp_lb.values import CONCURRENCY, FLAG, NAME, WEIGHT, Kind, choice, count, duration, size
+from ocr_tcp_lb.settings.faults import BadValue
+from ocr_tcp_lb.settings.values import (
+    CONCURRENCY,
+    FLAG,
+    NAME,
+    SEND_PROXY,
+    WEIGHT,
+    Kind,
+    choice,
+    count,
+    duration,
+    or_off,
+    size,
+)
 
 MIB = 1024 * 1024
 TIME = duration()
@@ -74,6 +86,14 @@ def test_concurrency_is_auto_or_at_least_one() -> None:
             CONCURRENCY.parse(text)
 
 
+def test_value_or_off_is_shown_as_it_is_read() -> None:
+    kind = or_off(count(1, 9))
+    assert (kind.parse("off"), kind.parse("9"), kind.metavar) == (None, 9, "N|off")
+    assert (kind.show(None), kind.show(9)) == ("off", 9)
+    with pytest.raises(BadValue):
+        kind.parse("10")
+
+
 @pytest.mark.parametrize("text", ["-1", "-0.5", "0.0001", "nan", "inf", "heavy", "1001"])
 def test_weights_are_finite_shares_or_zero(text: str) -> None:
     assert (WEIGHT.parse("2.5"), WEIGHT.parse("0")) == (2.5, 0)
@@ -124,6 +144,6 @@ def refusal_of(kind: Kind, text: str) -> BadValue | None:
 
 @given(st.text(max_size=20))
 def test_any_text_is_read_or_refused_with_advice(text: str) -> None:
-    for kind in (TIME, SIZE, WEIGHT, FLAG, NAME, CONCURRENCY, count(0, 9), choice("a", "b")):
+    for kind in (TIME, SIZE, WEIGHT, FLAG, NAME, CONCURRENCY, SEND_PROXY, count(0, 9), choice("a", "b")):
         refusal = refusal_of(kind, text)
         assert refusal is None or (refusal.wrong and refusal.right)

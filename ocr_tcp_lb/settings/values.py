@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from ocr_tcp_lb.faults import BadValue, did_you_mean
+from ocr_tcp_lb.settings.faults import BadValue, did_you_mean
 
 TomlScalar = str | int | float | bool
 
@@ -114,6 +114,24 @@ def choice(*names: str) -> Kind:
     return Kind("|".join(names), parse, str)
 
 
+def or_off(kind: Kind) -> Kind:
+    """Return the kind of what `kind` reads, or `off`, which is read as None."""
+
+    def parse(text: str) -> Any:
+        return None if text == "off" else kind.parse(text)
+
+    def show(value: Any) -> TomlScalar:
+        return "off" if value is None else kind.show(value)
+
+    return Kind(f"{kind.metavar}|off", parse, show)
+
+
+def _parse_proxy_version(text: str) -> int:
+    if text not in ("v1", "v2"):
+        raise BadValue(f"{text!r} is no version of the PROXY protocol", "write v1 (text) or v2 (binary), or off")
+    return int(text[1:])
+
+
 def _parse_concurrency(text: str) -> int | Literal["auto"]:
     if text == "auto":
         return "auto"
@@ -151,6 +169,7 @@ def _parse_name(text: str) -> str:
     return text
 
 
+SEND_PROXY = or_off(Kind("v1|v2", _parse_proxy_version, lambda version: f"v{version}"))
 CONCURRENCY = Kind("auto|N", _parse_concurrency, lambda value: value)
 FLAG = Kind("yes|no", _parse_flag, bool)
 WEIGHT = Kind("NUMBER", _parse_weight, float)

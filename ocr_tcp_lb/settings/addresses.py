@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from ocr_tcp_lb.config import Address, TcpAddress, UnixAddress
-from ocr_tcp_lb.faults import BadValue
-from ocr_tcp_lb.values import Kind
+from ocr_tcp_lb.settings.faults import BadValue
+from ocr_tcp_lb.settings.values import Kind
 
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[^:]*))?")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")  # RFC 1123 2.1, and container names

@@ -10,10 +10,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from ocr_tcp_lb.configfile import Said
-from ocr_tcp_lb.faults import Fault, did_you_mean
-from ocr_tcp_lb.optiontable import Option, options_of
-from ocr_tcp_lb.values import FLAG
+from ocr_tcp_lb.settings.configfile import Said
+from ocr_tcp_lb.settings.faults import Fault, did_you_mean
+from ocr_tcp_lb.settings.table import Option, options_of
+from ocr_tcp_lb.settings.values import FLAG
 
 # What an option without its value is read as; no argument can hold a NUL byte (execve(2)).
 _MISSING = "\0"

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from ocr_tcp_lb.config import Config
-from ocr_tcp_lb.faults import Fault
-from ocr_tcp_lb.optiontable import OPTIONS, backend_values
-from ocr_tcp_lb.values import TomlScalar
+from ocr_tcp_lb.settings.faults import Fault
+from ocr_tcp_lb.settings.table import OPTIONS, backend_values
+from ocr_tcp_lb.settings.values import TomlScalar
 
 _LINE = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)")
 

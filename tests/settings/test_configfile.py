@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from ocr_tcp_lb import configfile
-from ocr_tcp_lb.configfile import Said
-from ocr_tcp_lb.faults import Fault
+from ocr_tcp_lb.settings import configfile
+from ocr_tcp_lb.settings.configfile import Said
+from ocr_tcp_lb.settings.faults import Fault
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 from ocr_tcp_lb.errors import LoadBalancerError
-from ocr_tcp_lb.faults import BadValue, ConfigError, Fault, did_you_mean
+from ocr_tcp_lb.settings.faults import BadValue, ConfigError, Fault, did_you_mean
 
 
 def test_fault_reads_where_wrong_right() -> None:

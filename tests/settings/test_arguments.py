@@ -1,7 +1,7 @@
-from ocr_tcp_lb import arguments
-from ocr_tcp_lb.configfile import Said
-from ocr_tcp_lb.faults import Fault
-from ocr_tcp_lb.optiontable import options_of
+from ocr_tcp_lb.settings import arguments
+from ocr_tcp_lb.settings.configfile import Said
+from ocr_tcp_lb.settings.faults import Fault
+from ocr_tcp_lb.settings.table import options_of
 
 
 def read(*argv: str, command: str = "run") -> tuple[dict[str, list[Said]], list[Fault]]:

@@ -2,6 +2,7 @@ import contextlib
 import tomllib
 from collections.abc import Callable
 from dataclasses import fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ocr_tcp_lb import configfile, options
-from ocr_tcp_lb.config import BackendConfig, Config, TcpAddress
-from ocr_tcp_lb.faults import ConfigError
-from ocr_tcp_lb.optiontable import OPTIONS, Option, options_of
+from ocr_tcp_lb.config import BackendConfig, Config, TcpAddress, TrustedProxies
+from ocr_tcp_lb.settings import configfile, options
+from ocr_tcp_lb.settings.faults import ConfigError
+from ocr_tcp_lb.settings.table import OPTIONS, Option, options_of
 
 Write = Callable[[str], str]
 
@@ -88,6 +89,45 @@ def test_backends_are_read_with_their_keys() -> None:
 def test_concurrency_is_for_backends_that_do_not_say_their_own() -> None:
     argv = ["--concurrency", "2", "--backend", "http://a,concurrency=4", "--backend", "http://b"]
     assert [backend.concurrency for backend in options.load(argv).backends] == [4, 2]
+
+
+def test_repeated_trust_adds_up_and_the_command_line_wins(write: Write) -> None:
+    argv = ["--trusted-proxies", "10.0.0.0/8,unix", "--trusted-proxies", "::1,10.0.0.0/8"]
+    trusted = options.load(argv).trusted_proxies
+    assert trusted == TrustedProxies((ip_network("10.0.0.0/8"), ip_network("::1")), unix=True)
+    name = write('trusted-proxies = ["10.0.0.0/8", "unix"]\nproxy-protocol = true\nmax-connections-per-client = 5\n')
+    config = options.load(["--config", name])
+    assert config.trusted_proxies == TrustedProxies((ip_network("10.0.0.0/8"),), unix=True)
+    assert (config.proxy_protocol, config.limits.connections_per_client) == (True, 5)
+    argv = ["--config", name, "--trusted-proxies", "none", "--proxy-protocol", "no"]
+    assert options.load(argv).trusted_proxies == TrustedProxies()
+
+
+def test_proxy_protocol_without_trusted_proxies_is_a_fault_where_it_was_asked_for(write: Write) -> None:
+    wrong = "it asks for trusted proxies, and there are none; name them, as in --trusted-proxies 10.0.0.0/8 (or unix)"
+    assert faults_of("--proxy-protocol") == [f"--proxy-protocol: {wrong}"]
+    assert faults_of("--config", write("proxy_protocol = true\n")) == [f"lb.toml: proxy_protocol: {wrong}"]
+    trusting = write('trusted-proxies = "unix"\n')
+    assert options.load(["--proxy-protocol", "--config", trusting]).proxy_protocol
+    assert faults_of("--proxy-protocol", "--trusted-proxies", "none", "--config", trusting) == [
+        f"--proxy-protocol: {wrong}"
+    ]
+
+
+def test_proxies_that_cannot_be_read_are_one_fault_and_not_two() -> None:
+    assert len(faults_of("--proxy-protocol", "--trusted-proxies", "10.0.0.1/8")) == 1
+
+
+def test_backends_are_told_of_clients_by_the_version_they_want() -> None:
+    argv = [
+        word
+        for end in ("a,send-proxy=v1", "b,send_proxy=v2", "c,send-proxy=off", "d")
+        for word in ("--backend", f"http://{end}")
+    ]
+    assert [backend.send_proxy for backend in options.load(argv).backends] == [1, 2, None, None]
+    assert faults_of("--backend", "http://a,send-proxy=v3") == [
+        "--backend send-proxy: 'v3' is no version of the PROXY protocol; write v1 (text) or v2 (binary), or off"
+    ]
 
 
 def test_queue_has_16_places_a_backend_unless_told() -> None:
@@ -208,20 +248,21 @@ def test_demo_moves_its_workers_to_other_ports() -> None:
 
 def said(option: Option) -> st.SearchStrategy[list[str]]:
     """Return arguments that set one option, to values of all kinds: a few it takes, most it refuses."""
-    texts = [option.shown_default, "1", "5", "2m", "64KiB", "p2c", "json", "asyncio", "tcp", "yes"]
+    texts = [option.shown_default, "1", "5", "2m", "64KiB", "p2c", "json", "asyncio", "tcp", "yes", "::1,10.0.0.0/8"]
     return st.sampled_from(texts).map(lambda text: [f"--{option.name}", text])
 
 
 SCALARS = [option for option in options_of("run").values() if option.place]
 HOSTS = st.sampled_from(["127.0.0.1", "[::1]", "localhost", "gpu-1.example"])
 BACKENDS = st.builds(
-    "http://{}:{}/{},weight={},concurrency={},max-idle={}s".format,
+    "http://{}:{}/{},weight={},concurrency={},max-idle={}s,send-proxy={}".format,
     HOSTS,
     st.integers(1, 65535),
     st.sampled_from(["", "x", "a/b%20c", "get_ocr;v=1"]),
     st.floats(0.001, 1000),
     st.just("auto") | st.integers(1, 99),
     st.integers(0, 9),
+    st.sampled_from(["v1", "v2", "off"]),
 )
 
 

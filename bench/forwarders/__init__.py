@@ -1,0 +1,1 @@
+"""What people write in half an hour instead of installing a load balancer."""

@@ -1,0 +1,220 @@
+"""`concurrency=auto`: learn how many requests a backend works on at once, from what a balancer sees anyway.
+
+`Learned` believes in one slot at first, and sends a request on probation to the next one when the request would have
+had to wait. Two kinds of evidence move it:
+
+- *Overtaking proves parallelism.* An answer that comes while m requests sent earlier are still out took its turn
+  beside them: N >= m + 1. An answer that overtook nobody is weighed: had it waited inside for a slot, it would have
+  been worked on only since an elder's answer. Was the whole time, or that rest, the likelier service time?
+- *Response time by level denies it.* Threads that share one CPU overtake each other all day. If answers take longer
+  in proportion to how many were in flight when they were sent, more in flight gains nothing.
+
+An error upwards costs 2 %, one downwards starves a worker: probing goes on for ever, at growing intervals.
+"""
+
+import math
+
+from ocr_tcp_lb.balance.limit import InFlight
+
+MOST = 256  # nobody does more OCR at once; bounds the work per answer
+ENOUGH = 3.0  # log-likelihood that decides: e**3, odds of 20 to 1 (Wald's sequential test at 5 %)
+STEP = 2.0  # the most that one answer may say; a single odd page decides nothing
+FIRST_GAP = 24  # answers under demand between a denial and the next probe
+LAST_GAP = 768
+FIRST_PROBES = 2  # beyond the first slot, at the start
+BOLD = 2  # how far beyond what is proven to go until the first denial
+HURRY = 7  # each answer counts for as many more as wait, up to this
+SHARING_SLOPE = 0.33  # see `ByLevel`; 0 is parallel, one shared CPU shows 0.6, a single thread 1.0
+SHAPE_MAX = 20.0  # of the gamma distribution assumed: no steadier than 22 %, whatever a short sample says
+
+
+class _Flight:
+    """What is remembered of a request in flight."""
+
+    __slots__ = ("begins_at", "elders_to_wait_for", "level", "sure")
+
+    def __init__(self, level: int, sure: int, sent_at: float) -> None:
+        self.level = level  # how many were in flight with it when it was sent
+        self.sure = sure  # what was believed then
+        self.elders_to_wait_for = level - sure  # answers before it could begin, were there no more slots
+        self.begins_at = sent_at  # when it began in that case; meaningful once no elder is waited for
+
+
+class ByLevel:
+    """The elasticity of response time: how its logarithm grows with that of the level it was sent at.
+
+    0: as fast among many as alone; 1: in company of n it takes n times as long. Levels at the time of sending, because
+    a level over the whole time depends on how long that was. Logarithms, because one huge page must not decide.
+    """
+
+    __slots__ = ("_alone_count", "_alone_log", "_count", "_noise", "_sx", "_sxx", "_sxy")
+
+    MEMORY = 0.97  # about 33 answers
+    FADE = 0.995  # the same while there is no company: what was seen 200 answers ago may be over
+    DOUBT = 4.0  # weight of the prior belief in 0, in units of log(level) squared
+    FEW_ALONE = 2.0  # the first answers alone are the shortest ones, so while there are few, doubt more
+    NOISE = 0.25  # variance of the logarithm to begin with: pages of much the same kind
+
+    def __init__(self) -> None:
+        self._alone_log = 0.0
+        self._alone_count = 0
+        self._sx = 0.0  # sums over answers in company, forgetting: of x = log(level),
+        self._sxx = 0.0  # of its square,
+        self._sxy = 0.0  # and of its product with the logarithm of the response time
+        self._count = 1
+        self._noise = self.NOISE
+
+    def learn(self, level: int, service_s: float) -> None:
+        """Take in one answer."""
+        log_s = math.log(max(service_s, 1e-6))
+        if not self._alone_count:
+            self._alone_log = log_s
+        x = math.log(level)
+        above = log_s - self._alone_log
+        if level == 1:
+            self._alone_count += 1
+            self._alone_log += max(0.05, 1 / self._alone_count) * above
+            self._forget(self.FADE)
+        else:
+            self._forget(self.MEMORY)
+            self._sx += x
+            self._sxx += x * x
+            self._sxy += x * log_s
+        self._count += 1
+        residual = above - (x * self._gain / self._sxx if self._sxx else 0.0)
+        self._noise += max(0.05, 1 / self._count) * (residual * residual - self._noise)
+
+    def _forget(self, kept: float) -> None:
+        self._sx *= kept
+        self._sxx *= kept
+        self._sxy *= kept
+
+    @property
+    def _gain(self) -> float:
+        """The product sum with the time alone taken off: by the latest baseline, which at first is off by much."""
+        return self._sxy - self._alone_log * self._sx
+
+    def doubt_baseline(self) -> None:
+        """Let the next answers alone count much: the backend may simply have become slower."""
+        self._alone_count = min(self._alone_count, 5)
+
+    @property
+    def slope(self) -> float:
+        """The elasticity, drawn towards 0 while there is little evidence."""
+        if not self._alone_count:
+            return 0.0
+        return self._gain / (self._sxx + self.DOUBT * (1 + self.FEW_ALONE / self._alone_count))
+
+    @property
+    def shape(self) -> float:
+        """The shape of a gamma distribution with this much noise: 1 is exponential, more is steadier."""
+        return min(SHAPE_MAX, max(1.0, 1 / max(self._noise, 1e-9)))
+
+
+class Learned:
+    """A limit that learns; see the module's docstring for how."""
+
+    __slots__ = ("_by_level", "_evidence", "_gap", "_out", "_rest", "_patience", "_mean_s", "_count", "_was_denied", "limit", "sure")
+
+    def __init__(self) -> None:
+        self.sure: float = 1
+        self.limit: float = 1 + FIRST_PROBES
+        self._out: dict[InFlight, _Flight] = {}  # in the order they were sent
+        self._mean_s = 0.0
+        self._count = 0
+        self._by_level = ByLevel()
+        self._evidence = 0.0  # for one slot more than `sure`
+        self._was_denied = False
+        self._gap = FIRST_GAP
+        self._patience = 0  # answers until it may step down again
+        self._rest = 0  # answers under demand until the next probe
+
+    def on_grant(self, attempt: InFlight, in_flight: int) -> None:
+        """Remember whom it was sent behind."""
+        self._out[attempt] = _Flight(in_flight, int(self.sure), attempt.granted_at)
+
+    def on_answer(self, attempt: InFlight, service_s: float | None, now: float, waiting: int) -> bool:
+        """Weigh an answer; one that was sent within the believed slots speaks for the speed."""
+        in_flight = len(self._out)
+        elders = self._depart(attempt, now if service_s is None else attempt.granted_at + service_s)
+        flight = self._out.pop(attempt)
+        if in_flight >= self.sure:
+            self._rest_from_probing(waiting)
+        if service_s is None:
+            return False
+        is_within = flight.level <= self.sure
+        if flight.level <= max(2, flight.sure, self.sure):  # what waits inside for want of slots says nothing here
+            self._by_level.learn(flight.level, service_s)
+        if is_within:
+            self._count += 1
+            self._mean_s += max(0.05, 1 / self._count) * (service_s - self._mean_s)
+        if elders >= self.sure:
+            self._overtook(elders + 1)
+        elif flight.level > self.sure == flight.sure and flight.elders_to_wait_for <= 0:
+            self._weigh(service_s, flight.begins_at - attempt.granted_at)
+        self._patience -= 1
+        if self.sure > 1 and self._patience <= 0 and self._by_level.slope > SHARING_SLOPE:
+            self._step_down()
+        return is_within
+
+    def _depart(self, attempt: InFlight, answered_at: float) -> int:
+        """Tell those sent later, and count those sent earlier that are still worked on."""
+        elders = 0
+        is_elder = True
+        for other, flight in self._out.items():
+            if other is attempt:
+                is_elder = False
+            elif is_elder:
+                elders += other.answered_at is None
+            elif flight.elders_to_wait_for > 0:
+                flight.elders_to_wait_for -= 1
+                flight.begins_at = answered_at
+        return elders
+
+    def _rest_from_probing(self, waiting: int) -> None:
+        if self.limit > self.sure:
+            return
+        self._rest -= 1 + min(waiting, HURRY)
+        if self._rest <= 0:
+            self.limit = self.sure + 1
+
+    def _overtook(self, proven: int) -> None:
+        if self._by_level.slope <= SHARING_SLOPE:
+            self._raise(min(proven, MOST))
+
+    def _weigh(self, service_s: float, waited_s: float) -> None:
+        """Compare the two stories of an answer: worked on all the time, or only after `waited_s`."""
+        mean_s, shape = self._mean_s, self._by_level.shape
+        worked_s = service_s - waited_s
+        if waited_s <= 0 or worked_s <= 0 or not mean_s:
+            return
+        step = (shape - 1) * math.log(service_s / worked_s) - shape * waited_s / mean_s
+        self._evidence += min(STEP, max(-STEP, step))
+        if self._evidence >= ENOUGH and self._by_level.slope <= SHARING_SLOPE:
+            self._raise(self.sure + 1)
+        elif self._evidence <= -ENOUGH:
+            self._deny()
+
+    def _raise(self, sure: float) -> None:
+        self.sure = sure
+        self._evidence = 0.0
+        self._gap = FIRST_GAP
+        self.limit = min(MOST, sure + 1 if self._was_denied else sure + min(sure, BOLD))
+
+    def _deny(self) -> None:
+        self._was_denied = True
+        self._evidence = 0.0
+        self._rest = self._gap
+        self._gap = min(2 * self._gap, LAST_GAP)
+        self.limit = self.sure
+
+    def _step_down(self) -> None:
+        self.sure -= 1
+        self._patience = 2 + int(self.sure)
+        self._gap = FIRST_GAP
+        self._by_level.doubt_baseline()
+        self._deny()
+
+    def belief(self) -> str:
+        """Return the slope and the evidence so far."""
+        return f"learned {self.sure:g}, slope {self._by_level.slope:.2f}, evidence {self._evidence:+.1f}"

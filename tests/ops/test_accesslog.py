@@ -1,0 +1,81 @@
+"""One line a request: what stands in it, and that no client can break it."""
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocr_tcp_lb.ops.accesslog import Clock, json_formatter, text_formatter
+from ocr_tcp_lb.relay.record import Record
+
+
+def clock() -> Clock:
+    return Clock(wall=lambda: 1_700_000_000.0, monotonic=lambda: 100.0)
+
+
+def record(target: bytes = b"/get_ocr?a=1", method: bytes = b"POST") -> Record:
+    one = Record("127.0.0.1", b"id-1", method, target)
+    one.status, one.bytes_in, one.bytes_out = 200, 1000, 20
+    one.backend, one.attempts = "b1", 2
+    one.began, one.asked, one.leased, one.connected, one.answered, one.ended = 100, 100.1, 100.3, 100.31, 100.5, 100.625
+    return one
+
+
+def test_text_line_has_every_field_in_its_place() -> None:
+    assert text_formatter(clock())(record()) == (
+        '2023-11-14T22:13:20.625Z id-1 127.0.0.1 "POST /get_ocr?a=1" 200 1000/20 b1 2 200.0/10.0/190.0/625.0 ok\n'
+    )
+
+
+def test_text_line_marks_what_was_not_reached() -> None:
+    refused = Record("unix", b"id-2")
+    refused.began = refused.ended = 100.0
+    refused.ending = "bad_request"
+    line = text_formatter(clock())(refused)
+    assert line == '2023-11-14T22:13:20.000Z id-2 unix "- -" - 0/0 - 0 -/-/-/0.0 bad_request\n'
+
+
+def test_json_line_has_every_field_with_its_unit() -> None:
+    line = json_formatter(clock())(record())
+    assert line.endswith("}\n")
+    assert json.loads(line) == {
+        "time": "2023-11-14T22:13:20.625Z",
+        "id": "id-1",
+        "client": "127.0.0.1",
+        "method": "POST",
+        "target": "/get_ocr?a=1",
+        "status": 200,
+        "bytes_in": 1000,
+        "bytes_out": 20,
+        "backend": "b1",
+        "attempts": 2,
+        "queue_ms": 200.0,
+        "connect_ms": 10.0,
+        "first_byte_ms": 190.0,
+        "total_ms": 625.0,
+        "end": "ok",
+    }
+
+
+def test_json_line_has_null_for_what_was_not_reached() -> None:
+    refused = Record("unix", b"id-2")
+    got = json.loads(json_formatter(clock())(refused))
+    assert [got[key] for key in ("status", "backend", "queue_ms", "connect_ms", "first_byte_ms")] == [None] * 5
+
+
+def test_seconds_roll_over() -> None:
+    one = clock()
+    assert one.stamp(100.9996) == "2023-11-14T22:13:20.999Z"
+    assert one.stamp(101.0) == "2023-11-14T22:13:21.000Z"
+    assert one.stamp(100.5) == "2023-11-14T22:13:20.500Z", "records need not come in order"
+
+
+@settings(max_examples=200, deadline=None)
+@given(target=st.binary(max_size=60), method=st.binary(max_size=10))
+def test_no_bytes_of_a_client_can_break_or_forge_a_line(target: bytes, method: bytes) -> None:
+    line = text_formatter(clock())(record(target, method))
+    assert line.isascii()
+    assert line[:-1].isprintable()
+    assert line.count('"') == 2
+    assert line.endswith(" 200 1000/20 b1 2 200.0/10.0/190.0/625.0 ok\n")
+    assert json.loads(json_formatter(clock())(record(target, method)))["end"] == "ok"

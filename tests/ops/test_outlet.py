@@ -1,0 +1,79 @@
+"""Lines to a descriptor without blocking the loop: in order, complete, and dropped aloud when nobody reads."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from ocr_tcp_lb.ops import outlet as outlet_module
+from ocr_tcp_lb.ops.outlet import BATCH_LINES, Outlet
+
+PIPE = tuple[int, int]
+
+
+@pytest.fixture
+def pipe() -> Iterator[PIPE]:
+    reader, writer = os.pipe()
+    yield reader, writer
+    for fd in (reader, writer):
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+def read_all(pipe: PIPE) -> bytes:
+    os.close(pipe[1])
+    with os.fdopen(os.dup(pipe[0]), "rb") as file:
+        return file.read()
+
+
+async def test_lines_arrive_in_order_and_close_writes_the_last(pipe: PIPE) -> None:
+    outlet = Outlet(asyncio.get_running_loop(), pipe[1])
+    for number in range(2 * BATCH_LINES + 10):
+        outlet.write(f"{number}\n")
+    outlet.close()
+    assert read_all(pipe).split() == [b"%d" % number for number in range(2 * BATCH_LINES + 10)]
+    assert outlet.dropped == 0
+
+
+async def test_line_is_written_soon_without_others(pipe: PIPE, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet_module, "BATCH_S", 0.01)
+    outlet = Outlet(asyncio.get_running_loop(), pipe[1])
+    outlet.write("one\n")
+    arrived = asyncio.get_running_loop().run_in_executor(None, os.read, pipe[0], 100)
+    assert await asyncio.wait_for(arrived, 5) == b"one\n"
+    outlet.close()
+
+
+async def test_stalled_reader_blocks_nobody_and_the_loss_is_told(pipe: PIPE, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet_module, "MOST_BATCHES", 2)
+    loop = asyncio.get_running_loop()
+    outlet = Outlet(loop, pipe[1])
+    began = loop.time()
+    line = "x" * 999 + "\n"
+    for _ in range(20 * BATCH_LINES):
+        outlet.write(line)
+    assert loop.time() - began < 5
+    assert outlet.dropped > 0
+    reading = loop.run_in_executor(None, _read_until, pipe[0], b"lines were dropped")
+    while not reading.done():
+        outlet.write(line)
+        await asyncio.sleep(0.001)
+    await reading
+    outlet.close(timeout_s=0.1)
+
+
+def _read_until(fd: int, mark: bytes) -> None:
+    tail = b""
+    while mark not in tail:
+        tail = tail[-100:] + os.read(fd, 1 << 16)
+
+
+async def test_reader_that_left_ends_the_log_and_not_the_program(pipe: PIPE, caplog: pytest.LogCaptureFixture) -> None:
+    outlet = Outlet(asyncio.get_running_loop(), pipe[1])
+    os.close(pipe[0])
+    for _ in range(3 * BATCH_LINES):
+        outlet.write("x\n")
+    outlet.close(timeout_s=0.5)
+    assert "cannot be written" in caplog.text

@@ -1,0 +1,148 @@
+"""A request's way to a backend: its place in the queue, its lease, and giving both back."""
+
+import asyncio
+
+import pytest
+
+from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.config import BackendConfig, QueueConfig
+from ocr_tcp_lb.relay.claim import Claim
+from ocr_tcp_lb.relay.client import Client
+from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal
+
+from .support import Balancer, House, driven, guest, until
+
+ONE_SLOT = [BackendConfig("b1", "127.0.0.1", 1, concurrency=1)]
+
+
+class Table:
+    """A balancer of one slot, which is taken, and a client that wants it."""
+
+    def __init__(self, house: House, **config: object) -> None:
+        self.lb: Balancer = house.balancer(ONE_SLOT, **config)
+        self.holder = Claim(self.lb.hub, self._client(), None)
+        assert self.holder.ask() is not None
+        self.client: Client
+        self.client, self.far = guest(self.lb)
+        self.claim = Claim(self.lb.hub, self.client, 10)
+
+    def _client(self) -> Client:
+        self.holding, self.far_holder = guest(self.lb)
+        return self.holding
+
+    def close(self) -> None:
+        for end in (self.client, self.holding, self.far, self.far_holder):
+            end.close()
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+async def test_lease_is_given_back_whatever_came_of_it(house: House, outcome: Outcome) -> None:
+    table = Table(house)
+    assert table.lb.in_flight() == 1
+    table.holder.settle(outcome)
+    assert table.lb.in_flight() == 0
+    with pytest.raises(AssertionError):
+        table.holder.settle(outcome)
+    table.close()
+
+
+async def test_waiting_claim_gets_the_slot_that_is_freed(house: House) -> None:
+    table = Table(house)
+    assert table.claim.ask() is None
+    wait = driven(table.client.wakeup, table.claim.wait(watch_client=True))
+    await until(lambda: table.lb.waiting == 1)
+    table.holder.settle(Outcome.SERVED)
+    lease = await wait
+    assert lease.backend.name == "b1"
+    assert table.lb.waiting == 0
+    table.claim.settle(Outcome.SERVED)
+    table.close()
+
+
+async def test_full_queue_refuses(house: House) -> None:
+    table = Table(house, queue=QueueConfig(size=0))
+    with pytest.raises(Refusal) as refusal:
+        table.claim.ask()
+    assert (refusal.value.status, refusal.value.code) == (503, "queue_full")
+    assert refusal.value.retry_after_s
+    table.holder.settle(Outcome.SERVED)
+    table.close()
+
+
+async def test_wait_ends_in_time_and_leaves_the_queue(house: House) -> None:
+    table = Table(house, queue=QueueConfig(timeout_s=0.03))
+    assert table.claim.ask() is None
+    with pytest.raises(Refusal) as refusal:
+        await driven(table.client.wakeup, table.claim.wait(watch_client=True))
+    assert refusal.value.code == "queue_timeout"
+    assert table.lb.waiting == 0
+    table.holder.settle(Outcome.SERVED)
+    table.close()
+
+
+async def test_client_that_breaks_off_leaves_the_queue(house: House) -> None:
+    table = Table(house)
+    assert table.claim.ask() is None
+    table.far.close()
+    with pytest.raises(ClientGone):
+        await driven(table.client.wakeup, table.claim.wait(watch_client=True))
+    assert table.lb.waiting == 0
+    table.holder.settle(Outcome.SERVED)
+    table.close()
+
+
+async def test_cancelled_wait_leaves_the_queue(house: House) -> None:
+    table = Table(house)
+    assert table.claim.ask() is None
+    wait = driven(table.client.wakeup, table.claim.wait(watch_client=True))
+    await until(lambda: table.lb.waiting == 1)
+    await asyncio.sleep(0)
+    table.client.wakeup.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await wait
+    assert table.lb.waiting == 0
+    table.holder.settle(Outcome.SERVED)
+    assert table.lb.in_flight() == 0
+    table.close()
+
+
+async def test_slot_granted_to_a_wait_that_is_cancelled_at_that_moment_is_given_back(house: House) -> None:
+    table = Table(house)
+    assert table.claim.ask() is None
+    wait = driven(table.client.wakeup, table.claim.wait(watch_client=True))
+    await until(lambda: table.lb.waiting == 1)
+    await asyncio.sleep(0)
+    table.holder.settle(Outcome.SERVED)  # grants the slot; the waiting task has not run since
+    table.client.wakeup.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await wait
+    assert table.lb.in_flight() == 0
+    table.close()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "nothing_sent", "may_run_twice", "allowed"),
+    [
+        (Outcome.CONNECT_FAILED, True, False, True),
+        (Outcome.BROKE, False, False, False),
+        (Outcome.BROKE, False, True, True),
+        (Outcome.STALE, False, False, False),
+        (Outcome.SILENT, False, True, False),
+    ],
+)
+async def test_other_attempt_only_where_no_harm_can_come_of_it(
+    house: House, outcome: Outcome, nothing_sent: bool, may_run_twice: bool, allowed: bool
+) -> None:
+    table = Table(house)
+    table.holder.settle(outcome)
+    failure = AttemptFailed(outcome, "why", nothing_sent=nothing_sent)
+    assert table.holder.may_try_another(failure, may_run_twice=may_run_twice) is allowed
+    table.close()
+
+
+async def test_no_other_attempt_when_the_time_in_the_queue_is_used_up(house: House) -> None:
+    table = Table(house, queue=QueueConfig(timeout_s=0.0001))
+    table.holder.settle(Outcome.CONNECT_FAILED)
+    failure = AttemptFailed(Outcome.CONNECT_FAILED, "why", nothing_sent=True)
+    await until(lambda: not table.holder.may_try_another(failure, may_run_twice=True))
+    table.close()

@@ -1,0 +1,110 @@
+"""The client's side: sending within a deadline, noticing that it leaves, and the two ways to part."""
+
+import pytest
+
+from ocr_tcp_lb.config import BackendConfig, Limits
+from ocr_tcp_lb.relay import client as client_module
+from ocr_tcp_lb.relay.failures import ClientGone
+
+from .support import Balancer, House, driven, guest, until
+
+SOMEWHERE = [BackendConfig("b1", "127.0.0.1", 1)]
+
+
+@pytest.fixture
+async def lb(house: House) -> Balancer:
+    return house.balancer(SOMEWHERE, limits=Limits(head_bytes=1000))
+
+
+async def test_everything_is_sent_to_a_client_that_reads_slowly(lb: Balancer) -> None:
+    client, far = guest(lb)
+    data = bytes(range(256)) * 8000
+    client.allow(5)
+    send = driven(client.wakeup, client.send_all(data))
+    assert await far.read(len(data)) == data
+    await send
+    client.close()
+    far.close()
+
+
+async def test_client_that_does_not_read_in_time_is_given_up(lb: Balancer) -> None:
+    client, far = guest(lb)
+    client.allow(0.03)
+    with pytest.raises(ClientGone, match="does not read"):
+        await driven(client.wakeup, client.send_all(bytes(5_000_000)))
+    client.close()
+    far.close()
+
+
+async def test_client_that_is_gone_is_noticed_when_sending(lb: Balancer) -> None:
+    client, far = guest(lb)
+    far.close()
+    client.allow(5)
+    with pytest.raises(ClientGone):
+        await driven(client.wakeup, client.send_all(bytes(5_000_000)))
+    client.close()
+
+
+async def test_bytes_sent_ahead_are_kept_within_bounds(lb: Balancer) -> None:
+    client, far = guest(lb)
+    await far.send(b"x" * 700)
+    client.channel.readable = True
+    client.notice_departure()
+    assert client.inbox == b"x" * 700
+    await far.send(b"y" * 5000)
+    client.channel.readable = True
+    client.notice_departure()
+    assert client.inbox == b"x" * 700 + b"y" * 300, "one head limit, the rest stays in the kernel"
+    client.close()
+    far.close()
+
+
+async def test_client_that_broke_off_is_noticed(lb: Balancer) -> None:
+    client, far = guest(lb)
+    far.close()
+    client.channel.readable = True
+    with pytest.raises(ClientGone):
+        client.notice_departure()
+    client.close()
+
+
+async def test_wait_for_bytes_ends_at_the_deadline(lb: Balancer) -> None:
+    client, far = guest(lb)
+    client.channel.readable = False
+    client.allow(0.03)
+    assert not await driven(client.wakeup, client.wait_readable())
+    client.allow(5)
+    await far.send(b"x")
+    assert await driven(client.wakeup, client.wait_readable())
+    client.close()
+    far.close()
+
+
+async def test_lingering_waits_until_the_client_has_read_and_gone(lb: Balancer) -> None:
+    client, far = guest(lb)
+    await far.send(b"x" * 100_000)
+    linger = driven(client.wakeup, client.linger())
+    assert await far.ended(), "the end is told at once"
+    assert not linger.done()
+    await far.send(b"y" * 100_000)
+    far.close()
+    await linger
+    client.close()
+
+
+async def test_lingering_is_bounded(lb: Balancer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "LINGER_S", 0.03)
+    client, far = guest(lb)
+    await driven(client.wakeup, client.linger())
+    client.close()
+    far.close()
+
+
+async def test_closing_twice_is_fine_and_ends_the_guarding(lb: Balancer) -> None:
+    client, far = guest(lb)
+    client.break_off()
+    client.close()
+    client.break_off()
+    assert len(lb.hub.deadlines) == 0
+    await until(lambda: client.channel.is_closed)
+    far.close()

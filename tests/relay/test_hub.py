@@ -1,0 +1,56 @@
+"""What all connections share: ids, leases handed on, and the clock that brings ejected backends back."""
+
+from ocr_tcp_lb.balance.lease import Lease, Outcome
+from ocr_tcp_lb.config import BackendConfig
+from ocr_tcp_lb.relay.claim import Claim
+
+from .support import House, driven, guest, until
+
+SOMEWHERE = [BackendConfig("b1", "127.0.0.1", 1, concurrency=1)]
+
+
+async def test_request_ids_differ_within_and_between_balancers(house: House) -> None:
+    hubs = [house.balancer(SOMEWHERE).hub for _ in range(2)]
+    ids = {hub.new_request_id() for hub in hubs for _ in range(1000)}
+    assert len(ids) == 2000
+    assert all(one.isalnum() for one in ids)
+
+
+async def test_freed_slot_is_handed_to_whoever_waits(house: House) -> None:
+    lb = house.balancer(SOMEWHERE)
+    client, far = guest(lb)
+    first, second = Claim(lb.hub, client, None), Claim(lb.hub, client, None)
+    lease = first.ask()
+    assert isinstance(lease, Lease)
+    assert second.ask() is None
+    first.settle(Outcome.SERVED)
+    assert lb.in_flight() == 1
+    second.settle(Outcome.SERVED)
+    client.close()
+    far.close()
+
+
+async def test_ejected_backend_is_tried_again_without_anybody_asking(house: House) -> None:
+    lb = house.balancer(SOMEWHERE)
+    client, far = guest(lb)
+    first, waiting = Claim(lb.hub, client, None), Claim(lb.hub, client, None)
+    assert first.ask() is not None
+    first.settle(Outcome.CONNECT_FAILED)
+    assert waiting.ask() is None
+    wait = driven(client.wakeup, waiting.wait(watch_client=False))
+    await until(wait.done)
+    waiting.settle(Outcome.SERVED)
+    client.close()
+    far.close()
+
+
+async def test_closed_hub_has_no_timer_left(house: House) -> None:
+    lb = house.balancer(SOMEWHERE)
+    client, far = guest(lb)
+    claim = Claim(lb.hub, client, None)
+    claim.ask()
+    claim.settle(Outcome.CONNECT_FAILED)
+    lb.hub.close()
+    assert lb.hub._tick_timer is None
+    client.close()
+    far.close()

@@ -1,0 +1,135 @@
+"""L4 mode: a connection is the unit, whatever is spoken on it."""
+
+import asyncio
+import hashlib
+
+from ocr_tcp_lb.config import BackendConfig, QueueConfig, Timeouts
+
+from .support import House, free_port, pattern, until
+
+
+async def test_connection_is_passed_on_as_it_is(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], mode="tcp")
+    client = await lb.client()
+    await client.send(b"\x16\x03\x01 anything")
+    peer = await backend.accept()
+    assert await peer.read(12) == b"\x16\x03\x01 anything"
+    await peer.send(b"back")
+    assert await client.read(4) == b"back"
+    client.finish()
+    assert await peer.ended()
+    peer.close()
+    assert await client.ended()
+    record = await lb.record()
+    assert (record.method, record.backend, record.ending) == (b"TCP", "b1", "ok")
+    assert (record.bytes_in, record.bytes_out) == (12, 4)
+
+
+async def test_backend_may_speak_first_and_end_first(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], mode="tcp")
+    client = await lb.client()
+    peer = await backend.accept()
+    await peer.send(b"220 hello")
+    peer.finish()
+    assert await client.read_to_end() == (b"220 hello", "end")
+    await client.send(b"bye")
+    assert await peer.read(3) == b"bye"
+    client.close()
+    assert await peer.ended()
+
+
+async def test_large_streams_arrive_byte_exact_both_ways(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], mode="tcp")
+    client = await lb.client()
+    peer = await backend.accept()
+    up, down = pattern(12_000_000), pattern(9_000_000)[::-1]
+    got = await asyncio.gather(client.send(up), peer.send(down), peer.read(len(up)), client.read(len(down)))
+    assert hashlib.sha256(got[2]).digest() == hashlib.sha256(up).digest()
+    assert hashlib.sha256(got[3]).digest() == hashlib.sha256(down).digest()
+
+
+async def test_connections_are_balanced(house: House) -> None:
+    backends = [house.backend(), house.backend()]
+    lb = house.balancer(backends, mode="tcp")
+    for _ in range(2):
+        await lb.client()
+    for backend in backends:
+        await backend.accept()
+    assert lb.in_flight() == 2
+
+
+async def test_refused_connection_is_tried_elsewhere(house: House) -> None:
+    backend = house.backend()
+    dead = BackendConfig("dead", "127.0.0.1", free_port())
+    lb = house.balancer([dead, backend.config("alive")], mode="tcp", policy="round-robin")
+    for _ in range(2):
+        client = await lb.client()
+        await client.send(b"x")
+        peer = await backend.accept()
+        assert await peer.read(1) == b"x"
+        client.close()
+        assert await peer.ended()
+        peer.close()
+    assert sorted([(await lb.record(0)).attempts, (await lb.record(1)).attempts]) == [1, 2]
+
+
+async def test_connection_waits_for_a_slot(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend.config("b1", concurrency=1)], mode="tcp")
+    first, second = await lb.client(), await lb.client()
+    peer = await backend.accept()
+    await until(lambda: lb.waiting == 1)
+    await second.send(b"ahead")
+    first.close()
+    peer.close()
+    peer = await backend.accept()
+    assert await peer.read(5) == b"ahead"
+
+
+async def test_connection_that_waits_too_long_is_closed(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend.config("b1", concurrency=1)], mode="tcp", queue=QueueConfig(timeout_s=0.05))
+    await lb.client()
+    await until(lambda: lb.in_flight() == 1)
+    second = await lb.client()
+    assert (await second.read_to_end())[0] == b""
+    assert (await lb.record()).ending == "queue_timeout"
+
+
+async def test_idle_connection_is_closed(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], mode="tcp", timeouts=Timeouts(idle_s=0.05))
+    client = await lb.client()
+    peer = await backend.accept()
+    await client.read_to_end()
+    await peer.read_to_end()
+    assert (await lb.record()).ending == "idle_timeout"
+
+
+async def test_client_that_breaks_off_frees_the_slot(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], mode="tcp")
+    client = await lb.client()
+    await client.send(b"x")
+    peer = await backend.accept()
+    await peer.read(1)
+    client.reset()
+    await peer.read_to_end()
+    await lb.record()
+    assert lb.in_flight() == 0
+
+
+async def test_backend_that_breaks_off_frees_the_slot(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], mode="tcp")
+    client = await lb.client()
+    await client.send(b"x")
+    peer = await backend.accept()
+    assert await peer.read(1) == b"x"
+    peer.reset()
+    await client.read_to_end()
+    await lb.record()
+    assert lb.in_flight() == 0

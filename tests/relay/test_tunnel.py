@@ -1,0 +1,110 @@
+"""After 101 the connection belongs to another protocol: bytes both ways, each way ending on its own."""
+
+import asyncio
+
+import pytest
+
+from ocr_tcp_lb.config import Timeouts
+
+from .support import Balancer, House, Peer, pattern
+
+UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+async def tunnel(
+    house: House, *, early: bytes = b"", late: bytes = b"", **config: object
+) -> tuple[Balancer, Peer, Peer]:
+    """Two peers that speak to each other; `early` comes right behind the request, `late` behind the reply."""
+    backend = house.backend()
+    lb = house.balancer([backend], **config)
+    client = await lb.client()
+    await client.send(UPGRADE + early)
+    peer = await backend.accept()
+    request = await peer.read_head()
+    assert request.values(b"upgrade") == [b"websocket"]
+    assert request.values(b"connection") == [b"Upgrade"]
+    await peer.send(SWITCHING + late)
+    head = await client.read_head()
+    assert head.status == 101
+    assert head.values(b"upgrade") == [b"websocket"]
+    return lb, client, peer
+
+
+async def test_bytes_pass_both_ways(house: House) -> None:
+    lb, client, peer = await tunnel(house, early=b"early ", late=b"late ")
+    assert await client.read(5) == b"late "
+    assert await peer.read(6) == b"early "
+    for number in range(3):
+        await client.send(b"ping%d" % number)
+        assert await peer.read(5) == b"ping%d" % number
+        await peer.send(b"pong%d" % number)
+        assert await client.read(5) == b"pong%d" % number
+    client.close()
+    assert (await peer.read_to_end())[0] == b""
+    peer.close()
+    record = await lb.record()
+    assert (record.ending, record.status) == ("tunnel", 101)
+    assert (record.bytes_in, record.bytes_out) == (21, 20)
+
+
+async def test_large_streams_pass_both_ways_at_once(house: House) -> None:
+    _, client, peer = await tunnel(house)
+    data = pattern(5_000_000)
+    got = await asyncio.gather(client.send(data), peer.send(data[::-1]), peer.read(len(data)), client.read(len(data)))
+    assert got[2] == data
+    assert got[3] == data[::-1]
+
+
+async def test_client_may_end_its_half_first(house: House) -> None:
+    _, client, peer = await tunnel(house)
+    await client.send(b"question")
+    client.finish()
+    assert await peer.read_to_end() == (b"question", "end")
+    await peer.send(b"answer")
+    assert await client.read(6) == b"answer"
+    peer.close()
+    assert await client.ended()
+
+
+async def test_backend_may_end_its_half_first(house: House) -> None:
+    _, client, peer = await tunnel(house)
+    await peer.send(b"all I have")
+    peer.finish()
+    assert await client.read_to_end() == (b"all I have", "end")
+    await client.send(b"thanks")
+    assert await peer.read(6) == b"thanks"
+    client.close()
+    assert await peer.ended()
+
+
+async def test_idle_tunnel_is_closed(house: House) -> None:
+    lb, client, peer = await tunnel(house, timeouts=Timeouts(idle_s=0.05))
+    await client.read_to_end()
+    await peer.read_to_end()
+    assert lb.in_flight() == 0
+
+
+@pytest.mark.parametrize(
+    "request_head", [UPGRADE.replace(b"Connection: Upgrade\r\n", b""), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"]
+)
+async def test_switch_that_was_not_asked_for_is_refused(house: House, request_head: bytes) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], retries=0)
+    client = await lb.client()
+    await client.send(request_head)
+    peer = await backend.accept()
+    assert (await peer.read_head()).values(b"upgrade") == []
+    await peer.send(SWITCHING)
+    assert (await client.read_message()).status == 502
+
+
+async def test_declined_upgrade_is_an_ordinary_reply(house: House) -> None:
+    backend = house.backend()
+    backend.answer(lambda request: b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: x\r\nContent-Length: 0\r\n\r\n")
+    lb = house.balancer([backend])
+    client = await lb.client()
+    for _ in range(2):
+        await client.send(UPGRADE)
+        assert (await client.read_message()).status == 426
+    assert lb.in_flight() == 0

@@ -1,0 +1,190 @@
+"""Connections to one backend: opened, kept, checked, dropped."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.config import BackendConfig
+from ocr_tcp_lb.relay.failures import AttemptFailed
+from ocr_tcp_lb.relay.readiness import Wakeup
+from ocr_tcp_lb.relay.upstream import MOST_IDLE, BackendConnection, Upstream
+
+from .support import House, Peer, ScriptedBackend, driven, free_port, until
+
+
+def never() -> bool:
+    return False
+
+
+def opened(upstream: Upstream, has_expired: Callable[[], bool] = never) -> asyncio.Future[BackendConnection]:
+    wakeup = Wakeup(asyncio.get_running_loop())
+    return driven(wakeup, upstream.connect(wakeup, has_expired))
+
+
+async def connected(upstream: Upstream, backend: ScriptedBackend) -> tuple[BackendConnection, Peer]:
+    connection = await opened(upstream)
+    return connection, await backend.accept()
+
+
+def upstream_of(backend: ScriptedBackend, **more: object) -> Upstream:
+    return Upstream(asyncio.get_running_loop(), backend.config("b1", **more))
+
+
+def take(upstream: Upstream) -> BackendConnection | None:
+    return upstream.take(Wakeup(asyncio.get_running_loop()))
+
+
+async def test_last_used_connection_is_taken_first(house: House) -> None:
+    backend = house.backend()
+    upstream = upstream_of(backend)
+    first, _ = await connected(upstream, backend)
+    second, _ = await connected(upstream, backend)
+    upstream.give_back(first)
+    upstream.give_back(second)
+    assert take(upstream) is second
+    assert take(upstream) is first
+    assert take(upstream) is None
+    first.channel.close()
+    second.channel.close()
+
+
+async def test_connection_that_the_backend_closes_is_dropped(house: House) -> None:
+    backend = house.backend()
+    upstream = upstream_of(backend)
+    connection, peer = await connected(upstream, backend)
+    upstream.give_back(connection)
+    peer.close()
+    await until(lambda: connection.channel.is_closed)
+    assert take(upstream) is None
+    upstream.close()
+
+
+async def test_connection_on_which_the_backend_speaks_out_of_turn_is_dropped(house: House) -> None:
+    backend = house.backend()
+    upstream = upstream_of(backend)
+    connection, peer = await connected(upstream, backend)
+    upstream.give_back(connection)
+    await peer.send(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+    await until(lambda: connection.channel.is_closed)
+    assert take(upstream) is None
+    upstream.close()
+
+
+async def test_idle_connections_are_closed_in_time(house: House) -> None:
+    backend = house.backend()
+    upstream = upstream_of(backend, max_idle_s=0.03)
+    peers = []
+    for _ in range(3):
+        connection, peer = await connected(upstream, backend)
+        upstream.give_back(connection)
+        peers.append(peer)
+    for peer in peers:
+        assert await peer.ended()
+    assert take(upstream) is None
+    assert upstream._trim_timer is None
+
+
+async def test_backend_without_idle_connections_gets_a_new_one_each_time(house: House) -> None:
+    backend = house.backend()
+    upstream = upstream_of(backend, max_idle_s=0.0)
+    connection, peer = await connected(upstream, backend)
+    upstream.give_back(connection)
+    assert await peer.ended()
+    assert take(upstream) is None
+
+
+async def test_idle_connections_are_bounded(house: House) -> None:
+    backend = house.backend()
+    upstream = upstream_of(backend)
+    connections = [(await connected(upstream, backend))[0] for _ in range(MOST_IDLE + 2)]
+    for connection in connections:
+        upstream.give_back(connection)
+    assert len(upstream._idle) == MOST_IDLE
+    upstream.close()
+    assert all(connection.channel.is_closed for connection in connections)
+
+
+async def test_refused_connection_has_sent_nothing() -> None:
+    upstream = Upstream(asyncio.get_running_loop(), BackendConfig("b1", "127.0.0.1", free_port()))
+    with pytest.raises(AttemptFailed, match="cannot connect to b1") as failure:
+        await opened(upstream)
+    assert failure.value.outcome is Outcome.CONNECT_FAILED
+    assert failure.value.nothing_sent
+
+
+async def test_connect_that_takes_too_long_has_sent_nothing(house: House) -> None:
+    """A listener whose backlog is full lets a connect hang, as a host that is gone does."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        upstream = Upstream(loop, BackendConfig("b1", "127.0.0.1", full.getsockname()[1]))
+        wakeup, expired = Wakeup(loop), False
+        attempt = driven(wakeup, upstream.connect(wakeup, lambda: expired))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not attempt.done()
+        expired = True
+        wakeup.fire_soon()
+        with pytest.raises(AttemptFailed, match="timed out") as failure:
+            await attempt
+        for filler in fillers:
+            filler.close()
+    assert failure.value.nothing_sent
+
+
+async def test_cancelled_connect_leaves_no_socket(house: House) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        upstream = Upstream(loop, BackendConfig("b1", "127.0.0.1", full.getsockname()[1]))
+        wakeup = Wakeup(loop)
+        attempt = driven(wakeup, upstream.connect(wakeup, never))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        wakeup.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await attempt
+        for filler in fillers:
+            filler.close()
+
+
+async def test_every_address_of_a_name_is_tried(house: House) -> None:
+    backend = house.backend()
+    upstream = Upstream(asyncio.get_running_loop(), BackendConfig("b1", "localhost", backend.port))
+    connection, _ = await connected(upstream, backend)  # ::1, if it comes first, refuses
+    connection.channel.close()
+
+
+async def test_name_that_nobody_knows_has_sent_nothing() -> None:
+    class Nameless:
+        """A loop whose name service knows nothing."""
+
+        time = staticmethod(lambda: 0.0)
+
+        async def getaddrinfo(self, *_: object, **__: object) -> None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    upstream = Upstream(Nameless(), BackendConfig("b1", "nowhere.invalid", 80))  # type: ignore[arg-type]
+    with pytest.raises(AttemptFailed, match="cannot resolve") as failure:
+        await opened(upstream)
+    assert failure.value.nothing_sent
+
+
+async def test_ipv6_backend_is_reached(house: House) -> None:
+    backend = house.backend("::1")
+    upstream = upstream_of(backend)
+    connection, _ = await connected(upstream, backend)
+    connection.channel.close()

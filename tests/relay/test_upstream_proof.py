@@ -1,0 +1,55 @@
+"""What the kernel can prove about a connection that broke: did the backend see any byte of the request?"""
+
+import asyncio
+import socket
+
+import pytest
+
+from ocr_tcp_lb.config import BackendConfig
+from ocr_tcp_lb.relay.readiness import Channel, Wakeup
+from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
+
+FIRST = b"the first exchange"
+
+
+@pytest.fixture
+async def pair():
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    upstream = Upstream(loop, BackendConfig("b1", "127.0.0.1", 1))
+    connection = BackendConnection(upstream, Channel(loop, near, Wakeup(loop)))
+    near.sendall(FIRST)
+    assert far.recv(100) == FIRST
+    connection.bytes_sent = len(FIRST)
+    yield connection, far
+    far.close()
+    connection.channel.close()
+
+
+async def test_bytes_that_met_a_closed_socket_reached_nobody(pair):
+    connection, far = pair
+    far.close()
+    connection.channel.send(b"POST / HTTP/1.1\r\n\r\n")
+    assert connection.proves_untouched()
+
+
+async def test_bytes_that_were_received_before_the_reset_prove_nothing(pair):
+    connection, far = pair
+    connection.channel.send(b"POST / HTTP/1.1\r\n\r\n")
+    far.close()  # with unread bytes: a reset
+    assert not connection.proves_untouched()
+
+
+async def test_an_orderly_close_after_reading_proves_nothing(pair):
+    connection, far = pair
+    connection.channel.send(b"POST / HTTP/1.1\r\n\r\n")
+    far.recv(100)
+    far.close()
+    assert not connection.proves_untouched()
+
+
+async def test_an_open_connection_proves_nothing(pair):
+    connection, _ = pair
+    assert not connection.proves_untouched()

@@ -1,0 +1,1 @@
+"""Tests of how an operator's words become a configuration."""
