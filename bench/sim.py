@@ -1,6 +1,7 @@
 """Simulate the scheduler: the very code of `ocr_tcp_lb.balance` against fleets of simulated workers.
 
     python -m bench.sim [--fleet NAME]... [--policy NAME]... [--seeds 5] [--json FILE] [--plot FILE]
+    python -m bench.sim --cost       # CPU per decision, small fleet and large
 
 Each number is a latency relative to the ideal central FIFO queue on the same trace: the geometric mean over seeds.
 `told` knows each worker's concurrency, `auto` learns it; `size` serves short jobs first. `cold` is the mean over the
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
+from bench.sim_cost import cost_table
 from bench.sim_engine import Ideal, Request, Scheduler, Simulation, worker_name
 from bench.sim_fleets import FLEETS, FleetCase
 from ocr_tcp_lb.balance import BackendSpec, Fleet, Outcome
@@ -115,6 +117,29 @@ def _cell(one: Figures) -> str:
     return f"{one.mean:.2f} / {one.p99:.2f} / {one.cold:.2f}{extra}"
 
 
+def plot(figures: Sequence[Figures], path: Path) -> None:
+    """Draw the means as bars, where matplotlib is installed."""
+    try:
+        from matplotlib import pyplot  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        print("no plot: matplotlib is not installed", file=sys.stderr)
+        return
+    variants = list(dict.fromkeys(one.variant for one in figures))
+    fleets = list(dict.fromkeys(one.fleet for one in figures))
+    picture, axes = pyplot.subplots(figsize=(8, 1 + 0.12 * len(figures)))
+    for number, variant in enumerate(variants):
+        means = [one.mean for one in figures if one.variant == variant]
+        places = [place + number / (len(variants) + 1) for place in range(len(fleets))]
+        axes.barh(places, means, height=1 / (len(variants) + 1), label=variant)
+    axes.set_yticks(range(len(fleets)), fleets)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("mean latency relative to the ideal central queue")
+    axes.axvline(1, color="black", linewidth=0.5)
+    axes.legend(fontsize="small")
+    picture.savefig(path, bbox_inches="tight")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.sim", description="Simulate the scheduler.")
     parser.add_argument("--fleet", action="append", choices=list(FLEETS), help="repeatable; default: all")
@@ -122,7 +147,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=REQUESTS)
     parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--plot", type=Path, help="draw the means here, if matplotlib is installed")
+    parser.add_argument("--cost", action="store_true", help="measure the CPU per decision instead")
     options = parser.parse_args(arguments)
+    if options.cost:
+        print(cost_table())
+        return 0
     figures = []
     for name in options.fleet or FLEETS:
         ideal = ideals(FLEETS[name], options.seeds, options.requests)
@@ -130,6 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             figures.append(compare(FLEETS[name], variant, ideal, options.requests))
             print(f"{name}: {variant}: {_cell(figures[-1])}", file=sys.stderr, flush=True)
     print(table(figures))
+    if options.plot:
+        plot(figures, options.plot)
     if options.json:
         options.json.write_text(json.dumps([asdict(one) for one in figures], indent=1) + "\n")
     return 0

@@ -92,7 +92,14 @@ class Backend:
         self.limiter.on_grant(attempt, self.in_flight)
 
     def release(
-        self, attempt: InFlight, service_s: float, outcome: Outcome, now: float, *, waiting: int = 0, factor: float = 1.0
+        self,
+        attempt: InFlight,
+        service_s: float,
+        outcome: Outcome,
+        now: float,
+        *,
+        waiting: int = 0,
+        factor: float = 1.0,
     ) -> bool:
         """Free the slot of an attempt, count it, and learn from a good reply; return whether it taught a speed.
 

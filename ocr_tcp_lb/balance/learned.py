@@ -21,7 +21,7 @@ ENOUGH = 3.0  # log-likelihood that decides: e**3, odds of 20 to 1 (Wald's seque
 STEP = 2.0  # the most that one answer may say; a single odd page decides nothing
 FIRST_GAP = 24  # answers under demand between a denial and the next probe
 LAST_GAP = 768
-FIRST_PROBES = 2  # beyond the first slot, at the start
+FIRST_PROBES = 3  # beyond the first slot, after the first answer
 BOLD = 2  # how far beyond what is proven to go until the first denial
 HURRY = 7  # each answer counts for as many more as wait, up to this
 SHARING_SLOPE = 0.33  # see `ByLevel`; 0 is parallel, one shared CPU shows 0.6, a single thread 1.0
@@ -52,7 +52,7 @@ class ByLevel:
     MEMORY = 0.97  # about 33 answers
     FADE = 0.995  # the same while there is no company: what was seen 200 answers ago may be over
     DOUBT = 4.0  # weight of the prior belief in 0, in units of log(level) squared
-    FEW_ALONE = 2.0  # the first answers alone are the shortest ones, so while there are few, doubt more
+    FEW_ALONE = 5.0  # the first answers alone are the shortest ones, so while there are few, doubt more
     NOISE = 0.25  # variance of the logarithm to begin with: pages of much the same kind
 
     def __init__(self) -> None:
@@ -114,11 +114,23 @@ class ByLevel:
 class Learned:
     """A limit that learns; see the module's docstring for how."""
 
-    __slots__ = ("_by_level", "_evidence", "_gap", "_out", "_rest", "_patience", "_mean_s", "_count", "_was_denied", "limit", "sure")
+    __slots__ = (
+        "_by_level",
+        "_count",
+        "_evidence",
+        "_gap",
+        "_mean_s",
+        "_out",
+        "_patience",
+        "_rest",
+        "_was_denied",
+        "limit",
+        "sure",
+    )
 
     def __init__(self) -> None:
         self.sure: float = 1
-        self.limit: float = 1 + FIRST_PROBES
+        self.limit: float = 1  # until the first answer: what one alone takes is the measure of all the rest
         self._out: dict[InFlight, _Flight] = {}  # in the order they were sent
         self._mean_s = 0.0
         self._count = 0
@@ -142,10 +154,12 @@ class Learned:
             self._rest_from_probing(waiting)
         if service_s is None:
             return False
+        if not self._count:
+            self.limit = self.sure + FIRST_PROBES
         is_within = flight.level <= self.sure
         if flight.level <= max(2, flight.sure, self.sure):  # what waits inside for want of slots says nothing here
             self._by_level.learn(flight.level, service_s)
-        if is_within:
+        if flight.level <= max(1, self.sure // 2) or not self._count:  # surely no wait in these, whatever N is
             self._count += 1
             self._mean_s += max(0.05, 1 / self._count) * (service_s - self._mean_s)
         if elders >= self.sure:

@@ -91,7 +91,9 @@ class Ranking:
         else:
             self._free.discard(backend)
             if backend.is_eligible:
-                self._probes.put(backend, (backend.in_flight > sure, bucket, backend.in_flight / sure, backend.last_turn))
+                self._probes.put(
+                    backend, (backend.in_flight > sure, bucket, backend.in_flight / sure, backend.last_turn)
+                )
             else:
                 self._probes.discard(backend)
         self._account(backend, bucket, cost_s, is_busy=not is_free and backend.is_in_service)

@@ -59,15 +59,18 @@ class Outlet:
 
     def _run(self) -> None:
         while (batch := self._batches.get()) is not None:
-            view = memoryview(batch)
             try:
-                while view:
-                    view = view[os.write(self._fd, view) :]
-            except BlockingIOError:
-                os.set_blocking(self._fd, True)  # somebody shares the descriptor with us and changed its mode
+                self._write(memoryview(batch))
             except OSError as error:
                 log.warning("the access log cannot be written: %s", error.strerror)
                 return
+
+    def _write(self, left: memoryview) -> None:
+        while left:
+            try:
+                left = left[os.write(self._fd, left) :]
+            except BlockingIOError:
+                os.set_blocking(self._fd, True)  # somebody shares the descriptor with us and changed its mode
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what waits, at most for so long."""

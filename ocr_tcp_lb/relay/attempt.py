@@ -24,6 +24,7 @@ from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import ReplyError, RequestError, bad_reply
 from ocr_tcp_lb.wire.head import Framing, ReplyHead
 
+STALE_WITHIN_S = 0.1  # a stale connection says so within a round trip; later it is a crash
 MOST_INTERIM_REPLIES = 32  # a backend that sends 1xx for ever is broken
 CONTINUE, SWITCHING_PROTOCOLS, FIRST_FINAL = 100, 101, 200
 # What a reply says of its backend: 4xx is the client's doing and teaches nothing about speed.
@@ -37,6 +38,7 @@ class Attempt:
     _connection: BackendConnection | None = None
     _deaf = False  # the backend takes no more of the request; its reply may still come
     _inbox = b""  # the beginning of a reply's head
+    _emptied = False  # the last read took all that was there
     _interim_replies = 0
     _reply: ReplyHead | None = None
     _download: Flow | None = None  # None also for a reply that went to the client whole, at once
@@ -57,7 +59,10 @@ class Attempt:
         request = self._request
         # A connection that was introduced as one client's must not serve another.
         introduces = self._upstream.config.send_proxy is not None
-        connection = None if introduces else self._upstream.take(request.client.wakeup)
+        can_be_sent_again = not request.upload.streams
+        connection = (
+            None if introduces else self._upstream.take(request.client.wakeup, can_be_sent_again=can_be_sent_again)
+        )
         while True:
             if connection is None:
                 connection = await self._connect()
@@ -130,6 +135,9 @@ class Attempt:
         finally:
             self._request.record.bytes_out = max(0, download.moved)
         if download.done:
+            if self._deaf and self._reply is not None and self._reply.framing is Framing.UNTIL_CLOSE:
+                # The reset that made the backend deaf may have cut the reply too; its end cannot be told from one.
+                raise ReplyBroken("the backend reset the connection of a reply without a length")
             self._delivered = True
             self._surplus = download.surplus
         return more
@@ -147,6 +155,7 @@ class Attempt:
                 raise self._closed_early(connection, "the connection was closed before a reply")
             data = self._inbox + bytes(scratch_view[:received])
             try:
+                self._emptied = received < FIRST_READ_BYTES
                 self._inbox = self._take_heads(connection, data)
             except ReplyError as error:
                 raise AttemptFailed(Outcome.BROKE, f"{self._name}: {error.message}") from error
@@ -156,11 +165,13 @@ class Attempt:
         return self._upstream.config.name
 
     def _closed_early(self, connection: BackendConnection, reason: str) -> AttemptFailed:
-        stale = not connection.is_fresh and not self._inbox and self._interim_replies == 0
+        """What it means that no reply came: a connection that was stale already, or a backend that broke."""
+        is_first_news = not connection.is_fresh and not self._inbox and self._interim_replies == 0
+        untouched = is_first_news and connection.proves_untouched()
+        at_once = time.monotonic() - self._request.record.connected < STALE_WITHIN_S
+        stale = untouched or (is_first_news and at_once)
         return AttemptFailed(
-            Outcome.STALE if stale else Outcome.BROKE,
-            f"{self._name}: {reason}",
-            nothing_sent=stale and connection.proves_untouched(),
+            Outcome.STALE if stale else Outcome.BROKE, f"{self._name}: {reason}", nothing_sent=untouched
         )
 
     def _take_heads(self, connection: BackendConnection, data: bytes) -> bytes:
@@ -181,6 +192,8 @@ class Attempt:
         self._interim_replies += 1
         if self._interim_replies > MOST_INTERIM_REPLIES:
             raise bad_reply("too many interim replies")
+        if request.client.channel.is_closed:
+            return  # a ghost's backend computes on
         if request.head.minor == 0 or (reply.status == CONTINUE and not request.passes_expectation):
             return
         data = reply.forwarded(minor=1, close=False)
@@ -209,24 +222,23 @@ class Attempt:
             extra=b"X-Request-Id: %b\r\n" % request.record.request_id,
         )
         self._reply = reply
-        request.record.answered = time.monotonic()
-        request.record.status = reply.status
+        self._moved = -1  # the head is news: the deadline starts anew
         sent = 0
         length = reply.content_length
-        if len(data) >= length and (framing is Framing.LENGTH or framing is Framing.NONE):
-            # All of it is here, as with most replies: it leaves in one system call.
+        is_whole = len(data) >= length and (framing is Framing.LENGTH or framing is Framing.NONE)
+        if is_whole:  # as most replies are: it leaves in one system call
             message = prelude + data if len(data) == length else prelude + data[:length]
             sent = self._send(message)
-            if sent == len(message):
-                request.record.bytes_out = length
-                self._surplus = data[length:]
-                self._delivered = True
-                connection.channel.presume_empty()
-                return
-        try:
+        if is_whole and sent == len(message):
+            request.record.bytes_out = length
+            self._surplus = data[length:]
+            self._delivered = True
+            connection.was_empty = self._emptied
+            connection.channel.presume_empty()
+        else:
             self._begin_download(connection, dechunk).begin(prelude, data, sent)
-        except ReplyError as error:
-            raise ReplyBroken(str(error)) from error
+        request.record.answered = time.monotonic()
+        request.record.status = reply.status
 
     def _send(self, message: bytes) -> int:
         try:
@@ -285,7 +297,7 @@ class Attempt:
         raise AttemptFailed(Outcome.SILENT, f"{self._name} did not answer in time")
 
     async def _finish(self, connection: BackendConnection) -> Outcome:
-        request, upload, reply = self._request, self._request.upload, self._reply
+        upload, reply = self._request.upload, self._reply
         assert reply is not None
         if reply.status == SWITCHING_PROTOCOLS:
             await self._tunnel(connection, self._surplus)
@@ -295,8 +307,6 @@ class Attempt:
             connection.bytes_sent += upload.bytes_sent
             self._upstream.give_back(connection)
             self._connection = None
-        if not self.client_persists and not upload.over:
-            await request.client.linger()
         return _OUTCOMES.get(reply.status // 100, Outcome.SERVED)
 
     async def _tunnel(self, connection: BackendConnection, first: bytes) -> None:
@@ -322,9 +332,13 @@ class Attempt:
             return
         channel = connection.channel
         client.allow(self._hub.timeouts.response_s)
-        while not (channel.readable or client.expired or self._hub.draining):
-            channel.want_read()
-            await client.wakeup
+        try:
+            while self._reply is None and not (client.expired or self._hub.draining):
+                self._read_reply(connection)
+                channel.want_read()
+                await client.wakeup
+        except (AttemptFailed, ClientGone):
+            pass  # the backend closed, or its reply found nobody
 
     def close(self) -> None:
         """Close what was not given back; safe at any time."""

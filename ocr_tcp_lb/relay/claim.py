@@ -35,7 +35,7 @@ class Claim(Ticket):
         """Wait in the queue for a lease.
 
         Raises Refusal when that takes too long, and ClientGone when the client leaves the queue; it is noticed
-        only with `watch_client` (not while its body is still to be read).
+        at once with `watch_client`; while its body is still to be read only a reset is, and within a second.
         """
         client = self._client
         client.allow(self._patience_s())
@@ -46,6 +46,8 @@ class Claim(Ticket):
                 if watch_client:
                     client.notice_departure()
                     client.channel.want_read()
+                else:
+                    client.notice_reset()
                 await client.wakeup
         except BaseException:
             if self._lease is None:

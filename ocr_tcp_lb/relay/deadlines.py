@@ -45,13 +45,13 @@ class Deadlines:
         self._guarded.discard(guarded)
 
     def _sweep(self) -> None:
+        # Armed anew first, so that it outlives a mistake in what it wakes. With nothing to guard it rests.
+        self._timer = self._loop.call_later(self._interval_s, self._sweep) if self._guarded else None
         now = self._loop.time()
         for guarded in [one for one in self._guarded if one.deadline <= now]:
             guarded.deadline = NEVER
             guarded.expired = True
             guarded.wakeup.fire()
-        # With nothing to guard, the sweep rests: an idle balancer does not wake up.
-        self._timer = self._loop.call_later(self._interval_s, self._sweep) if self._guarded else None
 
     def close(self) -> None:
         """End the sweep."""

@@ -67,7 +67,7 @@ class Exchange:
         if upload is not None:
             record.bytes_in = record.bytes_in or upload.bytes_taken
             upload.close()
-        record.ended = time.monotonic()
+        record.ended = record.ended or time.monotonic()
         self._hub.on_record(record)
 
     def _receive(self) -> Request:
@@ -107,7 +107,7 @@ class Exchange:
             try:
                 outcome = await attempt.run()
                 self._persists = attempt.client_persists
-                return
+                break
             except AttemptFailed as error:
                 failure, outcome = error, error.outcome
             except ReplyBroken:
@@ -123,6 +123,9 @@ class Exchange:
                 claim.settle(outcome)
             if not (upload.is_replayable and claim.may_try_another(failure, may_run_twice=request.may_run_twice)):
                 raise failure.as_refusal() from failure
+        record.ended = time.monotonic()
+        if not self._persists and (not upload.over or self._client.inbox or self._client.channel.readable):
+            await self._client.linger()  # after the lease: a client that still sends holds no backend
 
     async def _refuse(self, refusal: RequestError | Refusal) -> None:
         """Answer in the balancer's own name; the connection goes on only if nothing of the body is still to come."""
@@ -149,6 +152,7 @@ class Exchange:
             client.allow(self._hub.timeouts.idle_s)
             await client.send_all(reply)
             record.status = refusal.status
+            record.ended = time.monotonic()  # lingering is no part of the answer
             if not self._persists:
                 await client.linger()
         except ClientGone:

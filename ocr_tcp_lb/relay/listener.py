@@ -11,16 +11,17 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ocr_tcp_lb.config import Address, TcpAddress, UnixAddress
 from ocr_tcp_lb.errors import LoadBalancerError
+from ocr_tcp_lb.relay.readiness import OUT_OF_DESCRIPTORS
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
 ACCEPTS_A_TURN = 64  # then other sockets have their turn
-OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+NO_SUCH_ADDRESS = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 REST_S = 0.1  # after running out: connections end meanwhile (trio rests as long)
 
 
@@ -58,16 +59,34 @@ def _open(address: Address) -> list[socket.socket]:
             type=socket.SOCK_STREAM,
             flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV,
         )
-        return [_open_tcp(family, sockaddr) for family, sockaddr in dict.fromkeys((one[0], one[4]) for one in found)]
+        return _open_all(dict.fromkeys((one[0], one[4]) for one in found))
     first = _open_tcp(socket.AF_INET, ("", address.port))
     try:
         second = _open_tcp(socket.AF_INET6, ("::", first.getsockname()[1]))
     except OSError as error:
-        if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+        if error.errno in NO_SUCH_ADDRESS:
             return [first]  # a machine without IPv6
         first.close()
         raise
     return [first, second]
+
+
+def _open_all(found: Iterable[tuple[int, object]]) -> list[socket.socket]:
+    """Listen on all addresses of a name that this machine has: `localhost` may say ::1 where there is no IPv6."""
+    opened: list[socket.socket] = []
+    missing: OSError | None = None
+    for family, sockaddr in found:
+        try:
+            opened.append(_open_tcp(family, sockaddr))
+        except OSError as error:
+            if error.errno not in NO_SUCH_ADDRESS:
+                for sock in opened:
+                    sock.close()
+                raise
+            missing = error
+    if missing is not None and not opened:
+        raise missing
+    return opened
 
 
 def _open_tcp(family: int, sockaddr: object) -> socket.socket:

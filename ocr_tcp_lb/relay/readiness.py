@@ -11,12 +11,16 @@ whole requests, 13 % of the user time. The price: inside such a coroutine nothin
 """
 
 import asyncio
+import errno
 import os
 import socket
+import struct
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, Protocol
 
 Buffer = bytes | memoryview
+OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger {on, 0 seconds}
 
 
 class Fires(Protocol):
@@ -191,6 +195,10 @@ class Channel:
             self.sock.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # already gone: its reader will say so
+
+    def reset_on_close(self) -> None:
+        """Have `close` send a reset instead of FIN."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
 
     def connection_error(self) -> OSError | None:
         """The pending error of the socket, such as the outcome of a non-blocking connect."""

@@ -56,7 +56,9 @@ class Tunnel:
                     self.idled_out = True
                     return
         except (SourceBroke, SinkBroke):
-            return
+            # A reset is passed on as a reset, both ways: a stream that was cut must not look as if it had ended.
+            client.channel.reset_on_close()
+            backend.reset_on_close()
         finally:
             self._up.close()
             self._down.close()

@@ -21,6 +21,9 @@ from ocr_tcp_lb.wire.head import Framing, RequestHead
 JOIN_BYTES = 16 * KIB  # up to here one copy and `send` beats `sendmsg` of two pieces
 
 
+MOST_PIECES = 512  # the kernel takes 1,024 at once (IOV_MAX) and refuses more with EMSGSIZE
+
+
 class HeldBody:
     """A body that came whole along with its head, as small ones do; the same face as `Upload`, nothing to wait for."""
 
@@ -209,8 +212,12 @@ class Upload:
         else:
             consumed = self._follow(data)
             self._surplus = bytes(data[consumed:])
-        self._filled += consumed
-        self._pieces.append(data[:consumed])
+        start, self._filled = self._filled, self._filled + consumed
+        assert self._slab is not None
+        if start and self._pieces:  # one piece a slab: a body that drips in byte by byte must not be a million pieces
+            start = 0
+            self._pieces.pop()
+        self._pieces.append(memoryview(self._slab)[start : self._filled])
         self.gathered += consumed
 
     def _follow(self, data: Buffer) -> int:
@@ -241,7 +248,9 @@ class Upload:
         while self._outgoing:
             try:
                 sent = (
-                    backend.send(self._outgoing[0]) if len(self._outgoing) == 1 else backend.send_all_of(self._outgoing)
+                    backend.send(self._outgoing[0])
+                    if len(self._outgoing) == 1
+                    else backend.send_all_of(self._outgoing[:MOST_PIECES])
                 )
             except OSError as error:
                 raise SinkBroke(str(error)) from error

@@ -2,8 +2,9 @@
 
 An idle connection stays registered with the loop, so the moment the backend closes it (or says something that
 nobody asked for) it is dropped. What cannot be seen that way, a close between the last look and the first byte
-sent, is looked for once more with a peek in `take` (1.5 us, spared within milliseconds of the last reply).
-Python servers close idle connections early (gunicorn's default is 2 s, uvicorn's 5 s), hence `max_idle_s`.
+sent, is looked for once more with a peek in `take` (1.5 us, spared within milliseconds of a reply that left the
+socket empty). Python servers close idle connections early (gunicorn's default is 2 s, uvicorn's 5 s), hence
+`max_idle_s`.
 """
 
 import asyncio
@@ -15,8 +16,8 @@ from collections.abc import Callable
 
 from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.config import BackendConfig
-from ocr_tcp_lb.relay.failures import AttemptFailed
-from ocr_tcp_lb.relay.readiness import Channel, Wakeup
+from ocr_tcp_lb.relay.failures import AttemptFailed, Refusal
+from ocr_tcp_lb.relay.readiness import OUT_OF_DESCRIPTORS, Channel, Wakeup
 
 Endpoint = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
 RESOLVED_FOR_S = 10.0  # a service that moved (a container restarted) is found again within this time
@@ -28,13 +29,14 @@ MOST_IDLE = 64  # connections kept to one backend
 class BackendConnection:
     """One connection to a backend; while idle, it is its own wake-up: whatever happens to it then ends it."""
 
-    __slots__ = ("bytes_sent", "channel", "idle_since", "upstream")
+    __slots__ = ("bytes_sent", "channel", "idle_since", "upstream", "was_empty")
 
     def __init__(self, upstream: "Upstream", channel: Channel) -> None:
         self.upstream = upstream
         self.channel = channel
         self.bytes_sent = 0  # in the exchanges that ended well
         self.idle_since = 0.0
+        self.was_empty = False  # the last read of the last reply emptied the socket: nothing stood behind it
 
     @property
     def is_fresh(self) -> bool:
@@ -81,13 +83,20 @@ class Upstream:
     def __repr__(self) -> str:
         return f"<Upstream {self.config.name} {self.config.url} idle={len(self._idle)}>"
 
-    def take(self, wakeup: Wakeup) -> BackendConnection | None:
-        """The most recently used idle connection that is still alive, or None."""
+    def take(self, wakeup: Wakeup, *, can_be_sent_again: bool = True) -> BackendConnection | None:
+        """The most recently used idle connection that is still alive, or None.
+
+        A request that cannot be sent again gets only one that was in use a moment ago, which can hardly be stale.
+        """
         now = self._loop.time()
         while self._idle:
-            connection = self._idle.pop()
+            connection = self._idle[-1]
+            is_recent = now - connection.idle_since < UNSEEN_S
+            if not (is_recent or can_be_sent_again):
+                return None
+            del self._idle[-1]
             channel = connection.channel
-            if not channel.readable and (now - connection.idle_since < UNSEEN_S or _is_quiet(channel.sock)):
+            if not channel.readable and ((is_recent and connection.was_empty) or _is_quiet(channel.sock)):
                 channel.wakeup = wakeup
                 return connection
             channel.close()
@@ -150,8 +159,7 @@ class Upstream:
         wakeup: Wakeup,
         has_expired: Callable[[], bool],
     ) -> Channel:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setblocking(False)
+        sock = self._new_socket(family)
         channel = Channel(self._loop, sock, wakeup)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -172,6 +180,18 @@ class Upstream:
             channel.close()
             raise
         return channel
+
+    @staticmethod
+    def _new_socket(family: socket.AddressFamily) -> socket.socket:
+        """A non-blocking socket; running out of descriptors is our fault, not the backend's. Raises Refusal."""
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            if error.errno in OUT_OF_DESCRIPTORS:
+                raise Refusal(503, "out_of_descriptors", "the balancer has no file descriptor left", 1) from error
+            raise
+        sock.setblocking(False)
+        return sock
 
     async def _resolve(self, wakeup: Wakeup) -> list[Endpoint]:
         now = self._loop.time()

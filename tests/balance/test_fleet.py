@@ -2,10 +2,21 @@ import math
 
 import pytest
 
-from ocr_tcp_lb.balance import POLICIES, BackendSnapshot, BackendSpec, FleetSnapshot, Outcome, QueueFull
+from ocr_tcp_lb.balance import (
+    POLICIES,
+    BackendSnapshot,
+    BackendSpec,
+    FleetSnapshot,
+    Lease,
+    Outcome,
+    QueueFull,
+    Ticket,
+)
+from ocr_tcp_lb.balance.fleet import AGEING
 from ocr_tcp_lb.balance.health import BACKOFF_FIRST_S, BACKOFF_JITTER, State
+from ocr_tcp_lb.balance.queue import PRIORITY_STEP_S
 
-from .world import World, specs
+from .world import World, specs, teach
 
 every_policy = pytest.mark.parametrize("policy", POLICIES)
 FAULTS_THAT_SPARE_THE_LAST = [Outcome.SERVER_ERROR, Outcome.BROKE, Outcome.SILENT]
@@ -334,3 +345,75 @@ def test_a_snapshot_is_plain_data() -> None:
             BackendSnapshot("b2", "up", False, 0.0, 0, math.inf, 0, 0, 0.0, math.inf, "unlimited"),
         ),
     )
+
+
+def test_urgent_requests_go_first_until_the_others_have_aged() -> None:
+    world = World(*specs(1, concurrency=1))
+    lease = world.lease()
+    usual = world.wait()
+    urgent = world.wait(Ticket(None, world.now, priority=0))
+    (first,) = world.settle(lease)
+    assert first.ticket is urgent
+    world.now = PRIORITY_STEP_S * 6
+    later = world.wait(Ticket(None, world.now, priority=0))
+    (second,) = world.settle(first)
+    (third,) = world.settle(second)
+    assert [second.ticket, third.ticket] == [usual, later]
+
+
+def test_keys_share_the_one_queue() -> None:
+    world = World(*specs(1, concurrency=1), queue_size=10_000)
+    lease = world.lease()
+    for _ in range(5000):
+        world.wait(Ticket(None, world.now, key="batch"))
+    single = world.wait(Ticket(None, world.now, key="single"))
+    served = []
+    for _ in range(2):
+        (lease,) = world.settle(lease)
+        served.append(lease.ticket)
+    assert single in served
+
+
+def sized_world() -> tuple[World, Lease]:
+    world = World(*specs(1, concurrency=1), order="size")
+    for _ in range(50):
+        for size_bytes, service_s in ((10_000, 0.1), (1_000_000, 2.0)):
+            lease = world.lease(Ticket(None, world.now, size_bytes))
+            world.settle(lease, after_s=service_s)
+    return world, world.lease()
+
+
+def test_a_short_request_goes_first_where_size_tells_service_time() -> None:
+    world, lease = sized_world()
+    large, small = (world.wait(Ticket(None, world.now, size)) for size in (1_000_000, 10_000))
+    assert [grant.ticket for grant in world.settle(lease)] == [small]
+    assert world.fleet.waiting == 1
+    world.fleet.leave(large)
+
+
+def test_a_large_request_is_overtaken_by_nobody_who_comes_later_than_its_head_start() -> None:
+    world, lease = sized_world()
+    large = world.wait(Ticket(None, world.now, 1_000_000))
+    world.now += AGEING * 2.5  # a little more than its service time
+    world.wait(Ticket(None, world.now, 10_000))
+    assert [grant.ticket for grant in world.settle(lease)] == [large]
+
+
+def test_one_stuck_request_does_not_eject_a_backend_that_answers_others() -> None:
+    world = World(*specs(1, 1, concurrency=2))
+    leases = [world.lease() for _ in range(4)]
+    stuck, other = [lease for lease in leases if lease.backend.name == "b1"]
+    world.settle(other, after_s=1.0)
+    world.settle(stuck, Outcome.SILENT, after_s=10.0)
+    assert world.backend("b1").health.state is State.UP
+
+
+def test_a_held_request_is_let_go_when_the_fast_backend_does_not_keep_its_promise() -> None:
+    world = World(*specs(1, 1, concurrency=1))
+    teach(world, "b1", 0.1)
+    teach(world, "b2", 5.0)
+    assert world.lease().backend.name == "b1"
+    ticket = world.wait()
+    world.now = world.fleet.next_event_at()
+    assert world.now == pytest.approx(5.0)
+    assert [(g.ticket, g.backend.name) for g in world.fleet.tick(world.now)] == [(ticket, "b2")]

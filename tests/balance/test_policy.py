@@ -192,5 +192,14 @@ def test_queue_probes_where_no_limit_is_told() -> None:
     world = World(*specs(1, 1))
     teach(world, "b1", 0.1)
     teach(world, "b2", 0.1)
+    assert world.serve(2, service_s=0.1) == ["b1", "b2"]
     assert [world.lease().backend.name for _ in range(4)] == ["b1", "b2", "b1", "b2"]
     world.wait()
+
+
+def test_queue_sends_one_request_at_a_time_until_the_first_answer() -> None:
+    world = World(*specs(1))
+    lease = world.lease()
+    world.wait()
+    world.wait()
+    assert len(world.settle(lease, after_s=0.1)) == 2

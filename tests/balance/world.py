@@ -4,11 +4,14 @@ import random
 from collections.abc import Sequence
 
 from ocr_tcp_lb.balance import Backend, BackendSpec, Fleet, Lease, Outcome, Ticket
+from ocr_tcp_lb.balance.fleet import Order
 
 
 class World:
-    def __init__(self, *specs: BackendSpec, policy: str = "queue", queue_size: int = 1000, seed: int = 1) -> None:
-        self.fleet = Fleet(specs, policy, queue_size, random.Random(seed))
+    def __init__(
+        self, *specs: BackendSpec, policy: str = "queue", queue_size: int = 1000, seed: int = 1, order: Order = "fifo"
+    ) -> None:
+        self.fleet = Fleet(specs, policy, queue_size, random.Random(seed), order=order)
         self.now = 0.0
 
     def backend(self, name: str) -> Backend:

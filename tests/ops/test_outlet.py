@@ -77,3 +77,15 @@ async def test_reader_that_left_ends_the_log_and_not_the_program(pipe: PIPE, cap
         outlet.write("x\n")
     outlet.close(timeout_s=0.5)
     assert "cannot be written" in caplog.text
+
+
+async def test_descriptor_that_somebody_made_non_blocking_is_written_all_the_same(pipe: PIPE) -> None:
+    os.set_blocking(pipe[1], False)
+    loop = asyncio.get_running_loop()
+    outlet = Outlet(loop, pipe[1])
+    lines = [f"{number:0500d}\n" for number in range(1000)]
+    reading = loop.run_in_executor(None, _read_until, pipe[0], lines[-1].encode()[-20:])
+    for line in lines:
+        outlet.write(line)
+    await reading
+    outlet.close()

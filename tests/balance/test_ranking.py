@@ -1,0 +1,108 @@
+import pytest
+
+from ocr_tcp_lb.balance.backend import Backend, BackendSpec
+from ocr_tcp_lb.balance.lease import Lease, Ticket
+from ocr_tcp_lb.balance.outcome import Outcome
+from ocr_tcp_lb.balance.ranking import BETA, Ranking, bucket_of
+
+
+def backend(number: int, service_s: float, concurrency: int = 1) -> Backend:
+    one = Backend(BackendSpec(f"b{number}", 1.0, concurrency), number)
+    for _ in range(30):
+        one.service.learn(service_s, 0.0)
+    return one
+
+
+def learner(number: int) -> Backend:
+    """A backend whose limit is learned, and which has answered once."""
+    one = Backend(BackendSpec(f"b{number}"), number, learns=True)
+    lease = Lease(one, Ticket(None, 0.0), 0.0, 0)
+    one.take(lease, 1)
+    one.release(lease, 1.0, Outcome.SERVED, 1.0)
+    return one
+
+
+def ranking_of(*backends: Backend) -> Ranking:
+    ranking = Ranking()
+    for one in backends:
+        ranking.refresh(one, 0.0)
+    return ranking
+
+
+def fill(ranking: Ranking, one: Backend) -> None:
+    while not one.is_full:
+        one.take(Lease(one, Ticket(None, 0.0), 0.0, 0), 1)
+    ranking.refresh(one, 0.0)
+
+
+def test_the_fastest_is_first_whatever_the_order() -> None:
+    slow, fast, middle = backend(0, 0.9), backend(1, 0.1), backend(2, 0.3)
+    ranking = ranking_of(slow, fast, middle)
+    chosen = []
+    for _ in range(3):
+        one = ranking.choose(99, 0.0)
+        assert one is not None
+        chosen.append(one)
+        fill(ranking, one)
+    assert chosen == [fast, middle, slow]
+
+
+def test_a_slow_one_is_not_used_while_a_much_faster_one_will_soon_be_free() -> None:
+    fast, slow = backend(0, 0.1), backend(1, 10.0)
+    ranking = ranking_of(fast, slow)
+    fill(ranking, fast)
+    assert ranking.choose(1, 0.0) is None
+
+
+def test_a_slow_one_is_used_when_many_wait() -> None:
+    fast, slow = backend(0, 0.1), backend(1, 10.0)
+    ranking = ranking_of(fast, slow)
+    fill(ranking, fast)
+    assert ranking.choose(round(10.0 / 0.1 / BETA) + 1, 0.0) is slow
+
+
+def test_nobody_is_held_for_longer_than_the_slow_one_would_have_taken() -> None:
+    fast, slow = backend(0, 0.1), backend(1, 10.0)
+    ranking = ranking_of(fast, slow)
+    fill(ranking, fast)
+    assert ranking.hold_s() == pytest.approx(10.0)
+    assert ranking.choose(1, ranking.hold_s()) is slow
+
+
+def test_a_slow_one_alone_is_used() -> None:
+    slow = backend(0, 10.0)
+    assert ranking_of(slow).choose(1, 0.0) is slow
+
+
+def test_a_backend_whose_speed_is_unknown_is_not_held_back() -> None:
+    fast = backend(0, 0.1)
+    unknown = Backend(BackendSpec("b1", 1.0, 1), 1)
+    ranking = ranking_of(fast, unknown)
+    fill(ranking, fast)
+    assert ranking.choose(1, 0.0) is unknown
+
+
+def test_a_probe_comes_after_every_believed_slot() -> None:
+    probed, told = learner(0), Backend(BackendSpec("b1", 1.0, 1), 1)
+    ranking = ranking_of(probed, told)
+    probed.take(Lease(probed, Ticket(None, 0.0), 0.0, 0), 1)
+    ranking.refresh(probed, 0.0)
+    assert ranking.choose(1, 0.0) is told
+    fill(ranking, told)
+    assert ranking.choose(1, 0.0) is probed
+
+
+def test_a_second_probe_at_the_same_backend_needs_a_long_queue() -> None:
+    probed = learner(0)
+    ranking = ranking_of(probed)
+    for _ in range(2):
+        probed.take(Lease(probed, Ticket(None, 0.0), 0.0, 0), 1)
+    ranking.refresh(probed, 0.0)
+    assert ranking.choose(1, 0.0) is None
+    assert ranking.choose(50, 1.0, may_pile=True) is probed
+
+
+def test_speeds_within_a_tenth_are_equal_and_a_half_is_not() -> None:
+    assert bucket_of(0.105) - bucket_of(0.1) <= 1
+    assert bucket_of(0.15) > bucket_of(0.1)
+    assert bucket_of(0.0) == 0
