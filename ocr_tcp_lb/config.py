@@ -50,6 +50,16 @@ class UnixAddress:
 Address = TcpAddress | UnixAddress
 
 
+def is_local(address: Address) -> bool:
+    """Whether only this machine can connect to the address."""
+    if isinstance(address, UnixAddress) or address.host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address.host).is_loopback
+    except ValueError:
+        return False  # every address, or a name that may mean any
+
+
 @dataclass(frozen=True, slots=True)
 class TrustedProxies:
     """The proxies whose word about their clients is taken; by default nobody's is."""
@@ -160,5 +170,6 @@ class Config:
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     proxy_protocol: bool = False  # each connection of a trusted proxy begins with a PROXY protocol header
     admin: Address | None = TcpAddress("127.0.0.1", 4998)  # None: no admin listener
+    admin_token_file: str = ""  # empty: whoever can connect to the admin listener is trusted
     access_log: AccessLogFormat = "text"
     loop: LoopName = "auto"

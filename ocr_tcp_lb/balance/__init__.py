@@ -5,7 +5,7 @@ Pure: time comes in as `now` (monotonic seconds), chance as `rng`; nothing here 
 """
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
-from ocr_tcp_lb.balance.fleet import Fleet
+from ocr_tcp_lb.balance.fleet import Fleet, Order
 from ocr_tcp_lb.balance.lease import Lease, Outcome, Ticket
 from ocr_tcp_lb.balance.policy import POLICIES
 from ocr_tcp_lb.balance.queue import QueueFull
@@ -19,6 +19,7 @@ __all__ = [
     "Fleet",
     "FleetSnapshot",
     "Lease",
+    "Order",
     "Outcome",
     "QueueFull",
     "Ticket",

@@ -2,9 +2,9 @@
 
 Start-time fair queueing (Goyal, Vin, Cheng 1996): each key has a virtual start time, which grows by the cost of each of
 its requests that is served; the key that is furthest behind is next. A key that was idle starts level with the others:
-it neither owes nor is owed. Virtual time also grows with what is served, divided by the keys that wait (as in fair
-queueing by finish time), or an endless stream of new keys would starve an old one. Within a key the lowest rank is first, then whoever came first. A key that has the lane for
-itself sees plain ranks. Everything is O(log n).
+it neither owes nor is owed. Virtual time also grows with what is served, divided by the keys that wait, or an endless
+stream of new keys would starve an old one. Within a key the lowest rank is first, then whoever came first. A key that
+has the lane for itself sees plain ranks. Everything is O(log n).
 """
 
 import heapq

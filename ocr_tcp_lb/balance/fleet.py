@@ -2,8 +2,8 @@
 
 `ask` grants a lease or lets the ticket wait; `settle`, `tick`, `drain` and `restore` return the leases that
 they made possible, whose tickets have left the queue. After each call no ticket waits that could use an open
-slot, so a newcomer overtakes nobody whom its slot would have served. Each lease is to be settled exactly
-once.
+slot, except those held back from a slow backend for a faster one (`ranking`), which `tick` lets go in time. So
+`next_event_at` is to be looked at after `ask` too. Each lease is to be settled exactly once.
 """
 
 import math

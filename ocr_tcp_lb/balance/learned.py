@@ -10,6 +10,11 @@ had to wait. Two kinds of evidence move it:
   in proportion to how many were in flight when they were sent, more in flight gains nothing.
 
 An error upwards costs 2 %, one downwards starves a worker: probing goes on for ever, at growing intervals.
+
+Measured (`python -m bench.sim --policy queue/auto`: 16 fleets, 5 seeds, relative to the all-knowing FIFO queue): mean
+0.98, p99 0.88, mean of the first 400 requests 1.06; the worst fleet has a mean of 1.05 (12 mixed workers) and 1.21 cold
+(workers that share a CPU). Known to be weak: a shared CPU whose queue never empties is never seen alone, and may pass
+for as many as 5.
 """
 
 import math

@@ -11,7 +11,7 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from ocr_tcp_lb.config import BackendConfig, Config, TrustedProxies
+from ocr_tcp_lb.config import BackendConfig, Config, TrustedProxies, is_local
 from ocr_tcp_lb.settings import arguments, configfile
 from ocr_tcp_lb.settings.addresses import LISTEN, BackendUrl
 from ocr_tcp_lb.settings.configfile import Said
@@ -24,6 +24,11 @@ Values = dict[str, list[Any]]
 
 def load(argv: Sequence[str], command: str = "run") -> Config:
     """Return the effective configuration of `command`; raise `ConfigError` with every fault found."""
+    return load_with_own(argv, command)[0]
+
+
+def load_with_own(argv: Sequence[str], command: str) -> tuple[Config, Values]:
+    """Return also, by name, the values of the options that are the command's own and no part of a `Config`."""
     faults: list[Fault] = []
     given = arguments.read(argv, command, faults)
     options = options_of(command)
@@ -35,7 +40,7 @@ def load(argv: Sequence[str], command: str = "run") -> Config:
     faults += _contradictions(given, values)
     if faults:
         raise ConfigError(faults)
-    return _configured(options, values)
+    return _configured(options, values), values
 
 
 def _known(said: Given, options: Mapping[str, Option], faults: list[Fault]) -> Given:
@@ -146,6 +151,11 @@ def _contradictions(given: Given, values: Values) -> Iterator[Fault]:
     if any(values.get("proxy-protocol", ())) and trusted and not any(trusted):
         right = "name them, as in --trusted-proxies 10.0.0.0/8 (or unix)"
         yield Fault(given["proxy-protocol"][0].where, "it asks for trusted proxies, and there are none", right)
+    admin = next(iter(values.get("admin", ())), None)
+    if admin is not None and not is_local(admin) and not any(values.get("admin-token-file", ())):
+        wrong = f"other machines can reach {admin}, and nothing would keep them from taking control"
+        right = "choose a loopback address or a unix socket, or name a file with a secret: --admin-token-file FILE"
+        yield Fault(given["admin"][0].where, wrong, right)
 
 
 def _configured(options: Mapping[str, Option], values: Values) -> Config:

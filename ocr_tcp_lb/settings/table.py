@@ -34,6 +34,7 @@ from ocr_tcp_lb.settings.values import (
     choice,
     count,
     duration,
+    or_off,
     size,
 )
 
@@ -43,6 +44,8 @@ QUEUE_PLACES_PER_BACKEND = 16  # what three default backends make of QueueConfig
 _RUN = frozenset({"run", "check"})
 _DEMO = frozenset({"demo"})
 _EVERY = _RUN | _DEMO
+_STATUS = frozenset({"status"})
+_DOCTOR = frozenset({"doctor"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ OPTIONS: tuple[Option, ...] = (
         default="http://127.0.0.1:5000/get_ocr_api, :5001/get_ocr and :5002/get_ocr_api",
         metavar="URL[,KEY=VALUE...]",
         repeatable=True,
+        commands=_RUN | _DOCTOR,
     ),
     Option(
         "config",
@@ -211,6 +215,39 @@ OPTIONS: tuple[Option, ...] = (
         "Size limits",
         "the same, all requests together",
         "limits.buffer_memory_bytes",
+    ),
+    Option(
+        "admin",
+        or_off(LISTEN),
+        "Operation",
+        "where the status page, the metrics and the control are; :0 is any free port",
+        "admin",
+        commands=_EVERY | _STATUS,
+    ),
+    Option(
+        "admin-token-file",
+        TEXT,
+        "Operation",
+        "a file whose content the admin listener asks for; needed where other machines can reach it",
+        "admin_token_file",
+        commands=_EVERY | _STATUS,
+    ),
+    Option(
+        "watch",
+        FLAG,
+        "Operation",
+        "go on, and show changes as they come",
+        default="no",
+        in_file=False,
+        commands=_STATUS,
+    ),
+    Option(
+        "sample",
+        TEXT,
+        "Operation",
+        "an image to send, to measure how many at once each service really works on",
+        in_file=False,
+        commands=_DOCTOR,
     ),
     Option(
         "access-log",

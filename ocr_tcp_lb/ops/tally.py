@@ -1,0 +1,100 @@
+"""What is counted of every finished request: one call of `Tally.note` a request, and nothing else on its way.
+
+Counters only grow. They are kept by backend (`-`: none was reached) and hold exactly one count for each `Record`,
+so they agree with the access log line by line. Measured: 0.9 us a request, 3 % of the cheapest one
+(`python -m tests.ops.cost`).
+"""
+
+from bisect import bisect_left
+from collections import deque
+
+from ocr_tcp_lb.ops.histogram import SERVICE_BOUNDS_S, Histogram, refined
+from ocr_tcp_lb.relay.record import Record
+
+KEPT_ERRORS = 50
+WELL = frozenset({"ok", "tunnel"})
+_FINE = refined(SERVICE_BOUNDS_S)
+
+
+class BackendTally:
+    """The counts of the requests whose last attempt was on one backend."""
+
+    __slots__ = ("bytes_in", "bytes_out", "duration", "endings", "service")
+
+    def __init__(self) -> None:
+        self.endings: dict[tuple[int, str], int] = {}  # by status and ending
+        self.duration = Histogram(fine=_FINE)  # from the request's head to the end
+        self.service = Histogram(fine=_FINE)  # from the connection to the first byte of the reply
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    @property
+    def requests(self) -> int:
+        """All of them."""
+        return sum(self.endings.values())
+
+    @property
+    def errors(self) -> int:
+        """Those that did not end well, by our own words or by the status."""
+        return sum(count for (status, ending), count in self.endings.items() if is_error(status, ending))
+
+
+def is_error(status: int, ending: str) -> bool:
+    """Whether somebody should look: a 5xx, or an end other than a whole reply. A backend's 4xx is the client's."""
+    return status >= 500 or ending not in WELL
+
+
+class Tally:
+    """The counts of all requests."""
+
+    def __init__(self) -> None:
+        self.backends: dict[str, BackendTally] = {}
+        self.waits = Histogram(fine=_FINE)  # in the queue, of those that got a backend
+        self.retries = 0  # attempts after a request's first
+        self.recent_errors: deque[Record] = deque(maxlen=KEPT_ERRORS)
+
+    def note(self, record: Record) -> None:
+        """Count one finished request. Written out at length: this runs for every request."""
+        status, ending = record.status, record.ending
+        try:
+            backend = self.backends[record.backend]
+        except KeyError:
+            backend = self.backends[record.backend] = BackendTally()
+        endings, key = backend.endings, (status, ending)
+        endings[key] = endings.get(key, 0) + 1
+        duration = backend.duration
+        value = record.ended - record.began
+        duration.counts[bisect_left(_FINE, value)] += 1
+        duration.sum_s += value
+        leased, answered = record.leased, record.answered
+        if leased:
+            waits = self.waits
+            value = leased - record.asked
+            waits.counts[bisect_left(_FINE, value)] += 1
+            waits.sum_s += value
+            if record.attempts > 1:
+                self.retries += record.attempts - 1
+        if answered:
+            service = backend.service
+            value = answered - record.connected
+            service.counts[bisect_left(_FINE, value)] += 1
+            service.sum_s += value
+        backend.bytes_in += record.bytes_in
+        backend.bytes_out += record.bytes_out
+        if status >= 500 or ending not in WELL:
+            self.recent_errors.append(record)
+
+    @property
+    def requests(self) -> int:
+        """All of them."""
+        return sum(backend.requests for backend in self.backends.values())
+
+    @property
+    def errors(self) -> int:
+        """Those that did not end well."""
+        return sum(backend.errors for backend in self.backends.values())
+
+    def duration_counts(self) -> list[int]:
+        """The fine buckets of the durations of all requests."""
+        rows = [backend.duration.counts for backend in self.backends.values()]
+        return [sum(column) for column in zip(*rows, strict=True)] if rows else [0] * (len(_FINE) + 1)
