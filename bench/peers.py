@@ -102,7 +102,7 @@ def ours(*options: str) -> Callable[[Place], list[str]]:
         words = [sys.executable, "-m", "ocr_tcp_lb", "--listen", f"127.0.0.1:{place.port}"]
         for url in place.urls:
             words += ["--backend", url]
-        return [*words, "--concurrency", "1000", "--access-log", "off", *options, *place.options]
+        return [*words, "--concurrency", "1000", "--access-log", "off", "--admin", "off", *options, *place.options]
 
     return command
 

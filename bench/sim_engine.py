@@ -40,6 +40,7 @@ class Scheduler(Protocol):
     def ask(self, ticket: Ticket, now: float) -> Grant | None: ...
     def settle(self, lease: Lease, outcome: Outcome, now: float) -> Sequence[Grant]: ...
     def tick(self, now: float) -> Sequence[Grant]: ...
+    @property
     def next_event_at(self) -> float: ...
     def may_retry(self, ticket: Ticket) -> bool: ...
 
@@ -125,7 +126,7 @@ class Simulation:
         self._arm_tick()
 
     def _arm_tick(self) -> None:
-        due = self._scheduler.next_event_at()
+        due = self._scheduler.next_event_at
         if due < self._tick_at:
             self._tick_at = due
             self.at(due, lambda: self._tick(due))
@@ -182,6 +183,7 @@ class Ideal:
         self._wakes = [when for when in self._wakes if when > now]
         return self._serve(now)
 
+    @property
     def next_event_at(self) -> float:
         return self._wakes[0] if self._wakes else math.inf
 

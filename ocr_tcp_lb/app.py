@@ -3,20 +3,32 @@
 import asyncio
 import gc
 import logging
+import platform
 import random
 import signal
+import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
+import ocr_tcp_lb
 from ocr_tcp_lb.balance.backend import BackendSpec
 from ocr_tcp_lb.balance.fleet import Fleet
 from ocr_tcp_lb.config import Address, Config
 from ocr_tcp_lb.errors import LoadBalancerError
-from ocr_tcp_lb.ops.accesslog import Clock, json_formatter, text_formatter
+from ocr_tcp_lb.ops.accesslog import Clock, Formatter, json_formatter, text_formatter
+from ocr_tcp_lb.ops.admin.gate import read_token
+from ocr_tcp_lb.ops.admin.listener import AdminListener, bind, demand_token, page_url
+from ocr_tcp_lb.ops.journal import is_journal, set_up_messages
+from ocr_tcp_lb.ops.monitor import About, Monitor
 from ocr_tcp_lb.ops.outlet import Outlet
+from ocr_tcp_lb.ops.systemd import Notifier, passed_sockets
+from ocr_tcp_lb.ops.tally import Tally
 from ocr_tcp_lb.relay.hub import Hub
-from ocr_tcp_lb.relay.listener import ListenError, open_listeners
-from ocr_tcp_lb.relay.loop import LoopUnavailable, choose_loop
+from ocr_tcp_lb.relay.listener import open_listeners
+from ocr_tcp_lb.relay.loop import choose_loop
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.server import Server
 from ocr_tcp_lb.relay.upstream import Upstream
@@ -34,36 +46,83 @@ def run(config: Config, on_ready: Callable[[Sequence[Address]], None] | None = N
     0: every request was served; 1: some had to be cut off when the drain time-out passed, or at a second signal.
     `on_ready` is called with the addresses once clients are accepted. Raises StartError.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")  # to standard error
+    set_up_messages(sys.stderr.fileno())
     try:
         loop_name, loop_factory = choose_loop(config.loop)
-    except LoopUnavailable as error:
+        doors = open_doors(config)
+    except LoadBalancerError as error:
         raise StartError(str(error)) from error
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(_serve(config, loop_name, on_ready))
+        return runner.run(_serve(config, loop_name, doors, on_ready))
 
 
-async def _serve(config: Config, loop_name: str, on_ready: Callable[[Sequence[Address]], None] | None) -> int:
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The listening sockets, before anybody is let in, and who is let in to the admin listener."""
+
+    clients: Sequence[socket.socket]
+    admin: Sequence[socket.socket]
+    token: str
+    were_passed: bool  # by systemd, to which their files belong, too
+
+    def close(self) -> None:
+        """Close all of them; for a start that failed."""
+        for sock in (*self.clients, *self.admin):
+            sock.close()
+
+
+def open_doors(config: Config) -> Doors:
+    """Bind what is configured, or take what systemd passed; nothing stays open if anything fails."""
+    passed = passed_sockets()
+    token = read_token(config.admin_token_file) if config.admin_token_file else ""
+    admin = passed.admin or (bind(config.admin) if config.admin is not None else ())
+    try:
+        demand_token(admin, token)
+        clients = passed.clients or open_listeners(config.listen)
+    except BaseException:
+        for sock in admin:
+            sock.close()
+        raise
+    return Doors(clients, admin, token, were_passed=bool(passed.clients))
+
+
+async def _serve(
+    config: Config, loop_name: str, doors: Doors, on_ready: Callable[[Sequence[Address]], None] | None
+) -> int:
     loop = asyncio.get_running_loop()
-    try:
-        sockets = open_listeners(config.listen)
-    except ListenError as error:
-        raise StartError(str(error)) from error
     outlet = Outlet(loop, sys.stdout.fileno()) if config.access_log != "off" else None
-    hub = build_hub(loop, config, access_log(config, outlet))
-    server = Server(hub, sockets)
-    try:
+    tally = Tally() if doors.admin else None
+    hub = build_hub(loop, config, on_record(config, outlet, tally))
+    server = Server(hub, doors.clients)
+    notifier = Notifier()
+    async with AsyncExitStack() as ending:
+        if outlet is not None:
+            ending.callback(outlet.close)
+        ending.callback(hub.close)
+        ending.callback(notifier.close)
         stop = _stop_on_signals(loop)
+        announce(config, loop_name, server.addresses, were_passed=doors.were_passed)
+        if tally is not None:
+            about = About(ocr_tcp_lb.__version__, loop_name, platform.python_version(), config.mode, time.time())
+            monitor = Monitor(hub, server, tally, about, outlet, notifier)
+            ending.callback(monitor.close)
+            await _open_to_operators(monitor, doors, ending)
         _calm_garbage_collector()
-        announce(config, loop_name, server.addresses)
+        notifier.ready(f"listening on {', '.join(map(str, server.addresses))}")
+        notifier.feed_watchdog(loop)
         if on_ready is not None:
             on_ready(server.addresses)
         await stop.wait()
+        notifier.stopping("finishing what is under way")
         return await _drain(config, server, stop)
-    finally:
-        hub.close()
-        if outlet is not None:
-            outlet.close()
+
+
+async def _open_to_operators(monitor: Monitor, doors: Doors, ending: AsyncExitStack) -> None:
+    """Start the admin listener; it stays open through the drain, so that one can watch it."""
+    listener = AdminListener(monitor, doors.token)
+    ending.push_async_callback(listener.close)
+    await listener.start(doors.admin, owns_files=not doors.were_passed)
+    log.info("status page, metrics and control: %s", ", ".join(map(page_url, listener.addresses)))
 
 
 def build_hub(loop: asyncio.AbstractEventLoop, config: Config, on_record: Callable[[Record], None]) -> Hub:
@@ -74,17 +133,32 @@ def build_hub(loop: asyncio.AbstractEventLoop, config: Config, on_record: Callab
     return Hub(loop, config, fleet, upstreams, on_record)
 
 
-def access_log(config: Config, outlet: Outlet | None) -> Callable[[Record], None]:
-    """What is done with each record."""
+def on_record(config: Config, outlet: Outlet | None, tally: Tally | None) -> Callable[[Record], None]:
+    """What is done with each record: counted, written, both, or nothing."""
     if outlet is None:
-        return lambda record: None
-    formatter = json_formatter(Clock()) if config.access_log == "json" else text_formatter(Clock())
-    return lambda record: outlet.write(formatter(record))
+        return tally.note if tally is not None else lambda record: None
+    write, format_record = outlet.write, _formatter(config)
+    if tally is None:
+        return lambda record: write(format_record(record))
+    note = tally.note
+
+    def note_and_write(record: Record) -> None:
+        note(record)
+        write(format_record(record))
+
+    return note_and_write
 
 
-def announce(config: Config, loop_name: str, addresses: Sequence[Address]) -> None:
+def _formatter(config: Config) -> Formatter:
+    if config.access_log == "json":
+        return json_formatter(Clock())
+    return text_formatter(Clock(), stamped=not is_journal(sys.stdout.fileno()))
+
+
+def announce(config: Config, loop_name: str, addresses: Sequence[Address], *, were_passed: bool = False) -> None:
     """Say what was started, on standard error: standard output belongs to the access log."""
-    lines = [f"listening on {', '.join(map(str, addresses))} ({config.mode}, {loop_name} loop, policy {config.policy})"]
+    how = f"{config.mode}, {loop_name} loop, policy {config.policy}{', sockets from systemd' if were_passed else ''}"
+    lines = [f"listening on {', '.join(map(str, addresses))} ({how})"]
     lines += [
         f"backend {one.name} {one.url} (concurrency {one.concurrency}, weight {one.weight:g})"
         for one in config.backends

@@ -19,7 +19,7 @@ class Program:
     """`python -m ocr_tcp_lb` on a free port."""
 
     def __init__(self, *options: str, listen: str = "127.0.0.1:0") -> None:
-        words = [sys.executable, "-m", "ocr_tcp_lb", "--listen", listen, *options]
+        words = [sys.executable, "-m", "ocr_tcp_lb", "--listen", listen, "--admin", "off", *options]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.said: list[str] = []
 
@@ -168,7 +168,7 @@ def test_running_out_of_descriptors_ends_nothing(backend: socket.socket) -> None
     )
     program = Program.__new__(Program)
     program.said = []
-    words = [sys.executable, "-c", script, "--listen", "127.0.0.1:0", "--backend", url(backend)]
+    words = [sys.executable, "-c", script, "--listen", "127.0.0.1:0", "--admin", "off", "--backend", url(backend)]
     program.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         port = program.port()

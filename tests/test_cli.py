@@ -137,7 +137,7 @@ def test_faulty_file_is_told_without_a_traceback(tmp_path: Path) -> None:
 def test_port_in_use_is_told_without_a_traceback() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = "{}:{}".format(*taken.getsockname())
-        done = subprocess.run(program("--listen", address), capture_output=True, text=True, timeout=30)
+        done = subprocess.run(program("--listen", address, "--admin", "off"), capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
     assert done.stderr.startswith("ocr-tcp-lb: ")
     assert address in done.stderr
@@ -146,7 +146,7 @@ def test_port_in_use_is_told_without_a_traceback() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_the_run_with_0(number: signal.Signals) -> None:
-    argv = program("--listen", "127.0.0.1:0")
+    argv = program("--listen", "127.0.0.1:0", "--admin", "off")
     with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ocr_tcp_lb.balance.health import Health, State
 from ocr_tcp_lb.balance.learned import Learned
-from ocr_tcp_lb.balance.limit import InFlight, Limit, Told, Unlimited
+from ocr_tcp_lb.balance.limit import InFlight, Learner, Limit, Told, Unlimited
 from ocr_tcp_lb.balance.outcome import FAILURES, WHOLE_REPLIES, Outcome
 from ocr_tcp_lb.balance.service_time import PeakEwma, ServiceTime
 
@@ -27,12 +27,14 @@ class Backend:
     """A backend's counts and state; compared and hashed by identity."""
 
     __slots__ = (
+        "_takes_peaks",
         "failed",
         "health",
         "in_flight",
         "is_draining",
         "is_reserve",
         "last_turn",
+        "learner",
         "limiter",
         "name",
         "number",
@@ -58,9 +60,11 @@ class Backend:
         self.last_turn = 0  # number of the fleet's grant that came here last; breaks ties as round robin
         self.is_draining = False
         self.health = Health()
-        self.limiter = _limit_for(spec.concurrency, learns=learns)
+        self.learner: Learner | None = Learned() if learns and spec.concurrency == "auto" else None
+        self.limiter: Limit = self.learner or _fixed_limit(spec.concurrency)
         self.service = ServiceTime()
         self.peak = PeakEwma()
+        self._takes_peaks = not learns  # the policy that learns has no use for them
 
     @property
     def limit(self) -> float:
@@ -89,7 +93,8 @@ class Backend:
         self.last_turn = turn
         if self.health.state is State.TRIAL:
             self.health.take_trial()
-        self.limiter.on_grant(attempt, self.in_flight)
+        if self.learner is not None:
+            self.learner.on_grant(attempt, self.in_flight)
 
     def release(
         self,
@@ -97,7 +102,6 @@ class Backend:
         service_s: float,
         outcome: Outcome,
         now: float,
-        *,
         waiting: int = 0,
         factor: float = 1.0,
     ) -> bool:
@@ -107,28 +111,35 @@ class Backend:
         """
         assert self.in_flight > 0, f"{self!r} has no slot to free"
         self.in_flight -= 1
-        served = outcome is Outcome.SERVED
-        speaks_for_speed = self.limiter.on_answer(attempt, service_s if served else None, now, waiting) and served
-        if speaks_for_speed:
-            self.service.learn(service_s / factor, now)
-        if served:
+        learner = self.learner
+        if outcome is not Outcome.SERVED:
+            if learner is not None:
+                learner.on_answer(attempt, None, now, waiting)
+            self._count(outcome, now)
+            return False
+        self.served += 1
+        self.replied_at = now
+        if self._takes_peaks:
             self.peak.learn(service_s, now)
+        if learner is not None and not learner.on_answer(attempt, service_s, now, waiting):
+            return False
+        self.service.learn(service_s / factor, now)
+        return True
+
+    def _count(self, outcome: Outcome, now: float) -> None:
         if outcome in WHOLE_REPLIES:
             self.served += 1
             self.replied_at = now
         elif outcome in FAILURES:
             self.failed += 1
-        return speaks_for_speed
 
     def __repr__(self) -> str:
         limit = self.limiter.limit
         slots = f"{self.in_flight}/{'auto' if limit == math.inf else int(limit)}"
         state = self.health.state.value + (" draining" if self.is_draining else "")
-        belief = f" {self.limiter.belief()}" if isinstance(self.limiter, Learned) else ""
+        belief = f" {self.learner.belief()}" if self.learner is not None else ""
         return f"<Backend {self.name} {state} {slots} ewma={self.service.mean_s * 1000:.0f}ms{belief}>"
 
 
-def _limit_for(concurrency: int | Literal["auto"], *, learns: bool) -> Limit:
-    if concurrency != "auto":
-        return Told(concurrency)
-    return Learned() if learns else Unlimited()
+def _fixed_limit(concurrency: int | Literal["auto"]) -> Limit:
+    return Unlimited() if concurrency == "auto" else Told(concurrency)

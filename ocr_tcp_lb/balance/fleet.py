@@ -55,6 +55,7 @@ class Fleet:
         for backend in self.backends:
             self._roster.refresh(backend, 0.0)
         self._forecast = Forecast(self.backends)
+        self.next_event_at = math.inf  # when `tick` has something to do; each call below may bring it nearer
         self._turn = 0
         self._trial_at = math.inf
         self._hold_until = math.inf
@@ -62,7 +63,7 @@ class Fleet:
     @property
     def waiting(self) -> int:
         """How many tickets wait."""
-        return len(self._queue)
+        return self._queue.count
 
     def ask(self, ticket: Ticket, now: float) -> Lease | None:
         """Return a lease, or None when the ticket now waits; raises `QueueFull`.
@@ -73,7 +74,7 @@ class Fleet:
         if ticket.tried:
             backend = self._choose_untried(ticket, now)
         else:
-            position = self._queue.ahead_of(ticket) + 1 if self._queue else 1
+            position = self._queue.ahead_of(ticket) + 1 if self._queue.count else 1
             backend = self._roster.choose(position, 0.0, now)
         if backend is not None:
             return self._grant(ticket, backend, now)
@@ -89,20 +90,22 @@ class Fleet:
         service_s = lease.close(now)
         backend, ticket = lease.backend, lease.ticket
         mean_s = backend.service.mean_s
-        factor = self.sizes.factor(ticket.size_bytes)
-        if backend.release(lease, service_s, outcome, now, waiting=len(self._queue), factor=factor):
-            self.sizes.learn(ticket.size_bytes, service_s, mean_s)
+        size_bytes = ticket.size_bytes
+        factor = self.sizes.factor(size_bytes) if size_bytes else 1.0
+        if backend.release(lease, service_s, outcome, now, self._queue.count, factor) and size_bytes:
+            self.sizes.learn(size_bytes, service_s, mean_s)
         if outcome is not Outcome.SERVED or not backend.health.is_untroubled:
             ticket.note(backend, outcome)
             self._judge(lease, outcome, now)
-        return self._react(backend, now)
+        self._roster.refresh(backend, now)
+        return self._serve_queue(now) if self._queue.count else ()
 
     def tick(self, now: float) -> Sequence[Lease]:
         """Put each backend whose back-off is over on trial, let go who was held; return the leases this allows.
 
         To be called when `next_event_at` has come; calling it early does nothing.
         """
-        if now < self.next_event_at():
+        if now < self.next_event_at:
             return ()
         if now >= self._trial_at:
             for backend in self.backends:  # all of them before any is granted: a retry must see every choice
@@ -111,10 +114,6 @@ class Fleet:
                     self._roster.refresh(backend, now)
             self._schedule_trial()
         return self._serve_queue(now)
-
-    def next_event_at(self) -> float:
-        """Return when `tick` has something to do; infinite when nothing is due. Each call below may bring it nearer."""
-        return min(self._trial_at, self._hold_until)
 
     def may_retry(self, ticket: Ticket) -> bool:
         """Whether the ticket has attempts left; whether its replay is safe is the caller's to know.
@@ -188,7 +187,7 @@ class Fleet:
         ticket.attempts += 1
         lease = Lease(backend, ticket, now, backend.health.era)
         backend.take(lease, self._turn)
-        self._roster.refresh(backend, now)
+        self._roster.took(backend)
         return lease
 
     def _judge(self, lease: Lease, outcome: Outcome, now: float) -> None:
@@ -211,17 +210,19 @@ class Fleet:
     def _schedule_trial(self) -> None:
         ejected = (b.health for b in self.backends if b.health.state is State.EJECTED)
         self._trial_at = min((health.retry_at for health in ejected), default=math.inf)
+        self.next_event_at = min(self._trial_at, self._hold_until)
 
     def _schedule_release(self, now: float) -> None:
         """Note when the first in line is to be let go, if it is held."""
         first = self._queue.first_newcomer()
         due = math.inf if first is None else first.arrived_at + self._roster.hold_s()
         self._hold_until = max(due, now + SHORTEST_TIMER_S)
+        self.next_event_at = min(self._trial_at, self._hold_until)
 
     def _react(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Bring the roster up to date with the backend, then serve the queue as far as slots go."""
         self._roster.refresh(backend, now)
-        return self._serve_queue(now) if self._queue else ()
+        return self._serve_queue(now) if self._queue.count else ()
 
     def _serve_queue(self, now: float) -> Sequence[Lease]:
         """Grant open slots in the order of the queue; a retry that may use none of them lets others pass."""

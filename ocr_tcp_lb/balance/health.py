@@ -78,21 +78,17 @@ class Health:
     successor.
     """
 
-    __slots__ = ("_errors_in_a_row", "_last_outcome", "_relapses", "era", "retry_at", "state", "takes_requests")
+    __slots__ = ("_errors_in_a_row", "_last_outcome", "_relapses", "era", "is_untroubled", "retry_at", "state", "takes_requests")
 
     def __init__(self) -> None:
         self.state = State.UP
         self.era = 0
         self.retry_at = 0.0  # when the back-off of an EJECTED backend ends
         self.takes_requests = True  # false while EJECTED, and while a trial is running
+        self.is_untroubled = True  # a good reply would change nothing: up, and the last reply was no error
         self._errors_in_a_row = 0
         self._relapses = 0  # ejections since it was last up
         self._last_outcome = Outcome.SERVED
-
-    @property
-    def is_untroubled(self) -> bool:
-        """Whether a good reply would change nothing: up, and the last reply was no error."""
-        return self.state is State.UP and not self._errors_in_a_row
 
     def take_trial(self) -> None:
         """Let nobody else through until the trial's outcome is noted."""
@@ -105,9 +101,11 @@ class Health:
         self._last_outcome = outcome
         if outcome in WHOLE_REPLIES:
             self._errors_in_a_row = 0
+            self.is_untroubled = self.state is State.UP
             return Event.ANSWERED
         if outcome is Outcome.SERVER_ERROR:
             self._errors_in_a_row += 1
+            self.is_untroubled = False
             return Event.ERRED if self._errors_in_a_row < ERRORS_TO_EJECT else Event.FAILED
         if outcome is Outcome.CONNECT_FAILED:
             return Event.REFUSED
@@ -128,6 +126,7 @@ class Health:
         self.era += 1
         self.takes_requests = state is not State.EJECTED
         self._errors_in_a_row = 0
+        self.is_untroubled = state is State.UP
         if state is State.EJECTED:
             self.retry_at = now + self._backoff_s() * (1 + BACKOFF_JITTER * (2 * rng.random() - 1))
             self._relapses += 1

@@ -4,7 +4,8 @@ A ticket lives as long as its request and remembers where it was tried. A lease 
 slot from the grant until `Fleet.settle`, which must be called exactly once, cancellation included.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Set
+from dataclasses import dataclass
 
 from ocr_tcp_lb.balance.backend import Backend
 from ocr_tcp_lb.balance.outcome import FAILURES, Outcome
@@ -22,7 +23,7 @@ class Ticket:
     owner: object
     arrived_at: float
     size_bytes: int | None = None  # of the body, where known
-    tried: set[Backend] = field(default_factory=set)  # backends where an attempt failed
+    tried: Set[Backend] = frozenset()  # backends where an attempt failed
     attempts: int = 0  # leases granted so far
     failures: int = 0  # attempts that may have cost a backend work; a refused connection is none
     priority: int = USUAL_PRIORITY  # 0 is the most urgent, 9 the least
@@ -36,7 +37,7 @@ class Ticket:
     def note(self, backend: Backend, outcome: Outcome) -> None:
         """Remember how an attempt ended; the fleet calls this when the lease is settled."""
         if outcome in FAILURES:
-            self.tried.add(backend)
+            self.tried = self.tried | {backend}
             if outcome is not Outcome.CONNECT_FAILED:
                 self.failures += 1
 

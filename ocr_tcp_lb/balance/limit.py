@@ -1,8 +1,8 @@
 """How many requests a backend takes at once: one small strategy object per backend.
 
 `sure` slots are believed to be worked on side by side. Between `sure` and `limit` a request may be sent on probation,
-but only one that would have had to wait anyway. Both are read before each grant and may be infinite. `on_grant` and
-`on_answer` tell the strategy what happens; those here do not learn, `learned.Learned` does.
+but only one that would have had to wait anyway. Both are read before each grant and may be infinite. Those here do not
+learn; `learned.Learned` does, and is told what happens (`Learner`).
 """
 
 import math
@@ -27,6 +27,13 @@ class Limit(Protocol):
     def limit(self) -> float:
         """The most requests in flight at once, now, probes counted; `math.inf` when unbounded."""
 
+    def belief(self) -> str:
+        """What is believed and why, in a few words for people."""
+
+
+class Learner(Limit, Protocol):
+    """A limit that is told of everything, and moves."""
+
     def on_grant(self, attempt: InFlight, in_flight: int) -> None:
         """Note a grant; `in_flight` counts it."""
 
@@ -36,9 +43,6 @@ class Limit(Protocol):
         Returns whether the time taken speaks for the backend's speed: it does not if the attempt was a probe, which
         may have waited inside the backend.
         """
-
-    def belief(self) -> str:
-        """What is believed and why, in a few words for people."""
 
 
 class Told:
@@ -50,13 +54,6 @@ class Told:
         assert limit >= 1, "a backend that takes nothing is not a backend"
         self.limit: float = limit
         self.sure: float = limit
-
-    def on_grant(self, attempt: InFlight, in_flight: int) -> None:
-        """Nothing to learn."""
-
-    def on_answer(self, attempt: InFlight, service_s: float | None, now: float, waiting: int) -> bool:
-        """Nothing to learn; every answer speaks for the speed."""
-        return True
 
     def belief(self) -> str:
         """Return the operator's word."""
@@ -71,13 +68,6 @@ class Unlimited:
     def __init__(self) -> None:
         self.limit: float = math.inf
         self.sure: float = math.inf
-
-    def on_grant(self, attempt: InFlight, in_flight: int) -> None:
-        """Nothing to learn."""
-
-    def on_answer(self, attempt: InFlight, service_s: float | None, now: float, waiting: int) -> bool:
-        """Nothing to learn; every answer speaks for the speed."""
-        return True
 
     def belief(self) -> str:
         """Return that there is none."""

@@ -29,16 +29,17 @@ class TicketQueue:
     `OrderedDict` and not `dict`: its first entry is found in O(1) however many were removed before it.
     """
 
-    __slots__ = ("_lanes", "_newcomers", "_retries", "size")
+    __slots__ = ("_lanes", "_newcomers", "_retries", "count", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size  # how many newcomers may wait
+        self.count = 0  # how many wait
         self._retries: OrderedDict[Ticket, None] = OrderedDict()
         self._newcomers: set[Ticket] = set()
         self._lanes: dict[int, FairLane] = {}
 
     def __len__(self) -> int:
-        return len(self._newcomers) + len(self._retries)
+        return self.count
 
     def __contains__(self, ticket: Ticket) -> bool:
         return ticket in self._newcomers or ticket in self._retries
@@ -52,11 +53,13 @@ class TicketQueue:
         assert ticket not in self, "a ticket waits once"
         if ticket.is_retry:
             self._retries[ticket] = None
+            self.count += 1
             return
-        if len(self) >= self.size:
-            raise QueueFull(len(self))
+        if self.count >= self.size:
+            raise QueueFull(self.count)
         assert 0 <= ticket.priority <= LEAST_URGENT, "priorities go from 0 to 9"
         self._newcomers.add(ticket)
+        self.count += 1
         lane = self._lanes.get(ticket.priority)
         if lane is None:
             lane = self._lanes[ticket.priority] = FairLane()
@@ -65,6 +68,7 @@ class TicketQueue:
     def remove(self, ticket: Ticket) -> None:
         """Take a ticket out, wherever it stands."""
         assert ticket in self, "only a waiting ticket can leave"
+        self.count -= 1
         if ticket in self._retries:
             del self._retries[ticket]
         else:
@@ -96,6 +100,7 @@ class TicketQueue:
         ticket = self.first_newcomer()
         if ticket is not None:
             self._newcomers.remove(ticket)
+            self.count -= 1
             self._lanes[ticket.priority].pop()
         return ticket
 

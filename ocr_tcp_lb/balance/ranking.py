@@ -1,13 +1,16 @@
 """The open backends in order of speed, for the `queue` policy: the fastest free one in O(log n), and the hold rule.
 
 A `Ranking` keeps two heaps, of backends with a believed slot free and of those that may only be probed, and a ledger
-of how fast the full ones free their slots. `refresh` is to be called after anything about a backend changed; nothing
-else moves. Speeds count in steps of 19 %: two backends closer than that are equal, and share by load and turn. 1,000
-backends with 10,000 waiting cost 1.3 to 1.5 times the CPU per decision of 3 with 10 (`python -m bench.sim --cost`).
+of how fast the full ones free their slots. `rearrange` is to be called after a backend's load or health changed,
+`refresh` after anything did; nothing else moves. Speeds count in steps of 19 %: two backends closer than that are
+equal, and share by load and turn. 1,000 backends with 10,000 waiting cost 1.3 to 1.5 times the CPU per decision of 3
+with 10 (`python -m bench.sim --cost`).
 """
 
 import heapq
 import math
+from bisect import bisect_left
+from typing import Any
 
 from ocr_tcp_lb.balance.backend import Backend
 
@@ -18,98 +21,108 @@ BETA = 2.0  # see `Ranking.is_better_held`; of 1.5, 2, 3 and 4 it did best, and 
 CLOCK_S = 1e-6  # (a + b) - a may fall short of b: whoever is let go at a set time must not wait for the last bit
 RATE_UNIT = 1e9  # rates are whole numbers of this part of 1/s, so that adding and removing leaves no crumbs
 
+# Step k covers what is nearest to 2 ** (k / STEPS_PER_OCTAVE) times the lowest; each entry is a step's upper bound.
+_BOUNDS_S = [0.0, *(2 ** ((step + 0.5) / STEPS_PER_OCTAVE + LOWEST_OCTAVE) for step in range(1, BUCKETS - 1))]
+
+_Entry = tuple[Any, ...]  # what the heap is ordered by, then the backend's number, then its place
+
 
 def bucket_of(service_s: float) -> int:
     """Return the step that a service time falls on; 0 is unknown."""
-    if service_s <= 0:
-        return 0
-    step = (math.log2(service_s) - LOWEST_OCTAVE) * STEPS_PER_OCTAVE
-    return min(BUCKETS - 1, max(1, round(step)))
+    return bisect_left(_BOUNDS_S, service_s)
 
 
-class _Heap:
-    """A heap of backends whose keys change: an entry is valid while it is the backend's latest."""
+class _Place:
+    """Where one backend stands."""
 
-    __slots__ = ("_entries", "_latest")
+    __slots__ = ("backend", "booked_bucket", "booked_rate", "booked_slots", "bucket", "cost_s", "entry")
 
-    def __init__(self) -> None:
-        self._entries: list[tuple[tuple[float, ...], int, Backend]] = []
-        self._latest: dict[Backend, tuple[tuple[float, ...], int, Backend]] = {}
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.cost_s = 0.0  # expected service time over weight
+        self.bucket = 0
+        self.entry: _Entry | None = None  # the one valid entry in either heap; none while nothing may come here
+        self.booked_bucket = 0  # what it has in the ledger
+        self.booked_slots = 0
+        self.booked_rate = 0
 
-    def __len__(self) -> int:
-        return len(self._latest)
 
-    def put(self, backend: Backend, key: tuple[float, ...]) -> None:
-        """Add the backend, or change its key."""
-        entry = self._latest.get(backend)
-        if entry is not None and entry[0] == key:
-            return
-        entry = (key, backend.number, backend)
-        self._latest[backend] = entry
-        heapq.heappush(self._entries, entry)
-        if len(self._entries) > 2 * len(self._latest) + 64:
-            self._entries = list(self._latest.values())
-            heapq.heapify(self._entries)
-
-    def discard(self, backend: Backend) -> None:
-        """Remove the backend if it is here."""
-        self._latest.pop(backend, None)
-
-    def best(self) -> Backend | None:
-        """Return the backend with the lowest key."""
-        entries, latest = self._entries, self._latest
-        while entries:
-            entry = entries[0]
-            if latest.get(entry[2]) is entry:
-                return entry[2]
-            heapq.heappop(entries)
-        return None
+def _best(heap: list[_Entry]) -> _Place | None:
+    """Return the place with the lowest key, dropping entries that are no longer valid."""
+    while heap:
+        entry = heap[0]
+        place: _Place = entry[-1]
+        if place.entry is entry:
+            return place
+        heapq.heappop(heap)
+    return None
 
 
 class Ranking:
     """Who is open, by speed; and how fast the busy ones will be free again."""
 
-    __slots__ = ("_busy_rates", "_busy_slots", "_cost_s", "_free", "_ledger", "_probes")
+    __slots__ = ("_busy_backends", "_busy_rates", "_busy_slots", "_free", "_places", "_probes")
 
     def __init__(self) -> None:
-        self._free = _Heap()
-        self._probes = _Heap()
+        self._places: dict[Backend, _Place] = {}
+        self._free: list[_Entry] = []
+        self._probes: list[_Entry] = []
+        self._busy_backends = 0
         self._busy_rates = [0] * BUCKETS  # of slots that free themselves, by speed, in RATE_UNIT
         self._busy_slots = [0] * BUCKETS
-        self._cost_s: dict[Backend, float] = {}  # expected service time over weight
-        self._ledger: dict[Backend, tuple[int, int, int]] = {}  # what each backend has in the two sums
 
     def refresh(self, backend: Backend, now: float) -> None:
-        """Put the backend where it now belongs."""
-        sure = backend.limiter.sure
-        cost_s = backend.service.optimistic_s(now) / backend.weight
-        bucket = bucket_of(cost_s)
-        self._cost_s[backend] = cost_s
-        is_free = backend.is_eligible and backend.in_flight < sure
-        if is_free:
-            self._free.put(backend, (bucket, backend.in_flight / sure, backend.last_turn))
-            self._probes.discard(backend)
-        else:
-            self._free.discard(backend)
-            if backend.is_eligible:
-                self._probes.put(
-                    backend, (backend.in_flight > sure, bucket, backend.in_flight / sure, backend.last_turn)
-                )
-            else:
-                self._probes.discard(backend)
-        self._account(backend, bucket, cost_s, is_busy=not is_free and backend.is_in_service)
+        """Put the backend where its speed, load and health say."""
+        place = self._places.get(backend)
+        if place is None:
+            place = self._places[backend] = _Place(backend)
+        service = backend.service
+        cost_s = service.expected_s / backend.weight if now <= service.expires_at else 0.0
+        if cost_s != place.cost_s:
+            place.cost_s = cost_s
+            place.bucket = bisect_left(_BOUNDS_S, cost_s)
+        self.rearrange(backend)
 
-    def _account(self, backend: Backend, bucket: int, cost_s: float, *, is_busy: bool) -> None:
-        slots = min(backend.in_flight, int(min(backend.limiter.sure, 1e6))) if is_busy and bucket else 0
-        rate = round(RATE_UNIT * slots / cost_s) if slots else 0
-        old = self._ledger.get(backend, (0, 0, 0))
-        new = (bucket, rate, slots)
-        if old != new:
-            self._busy_rates[old[0]] -= old[1]
-            self._busy_slots[old[0]] -= old[2]
-            self._busy_rates[bucket] += rate
-            self._busy_slots[bucket] += slots
-            self._ledger[backend] = new
+    def rearrange(self, backend: Backend) -> None:
+        """Put the backend where its load and health say; its speed is as it was."""
+        place = self._places[backend]
+        in_flight, sure = backend.in_flight, backend.limiter.sure
+        # `is_eligible` written out: this runs twice a request
+        if not backend.health.takes_requests or backend.is_draining or in_flight >= backend.limiter.limit:
+            place.entry = None
+        elif in_flight < sure:
+            self._put(self._free, place, (place.bucket, in_flight / sure, backend.last_turn, backend.number, place))
+            if place.booked_slots:
+                self._book(place, 0)
+            return
+        else:
+            load = in_flight / sure
+            key = (in_flight > sure, place.bucket, load, backend.last_turn, backend.number, place)
+            self._put(self._probes, place, key)
+        self._book(place, min(in_flight, int(min(sure, 1e6))) if place.bucket and backend.is_in_service else 0)
+
+    def _put(self, heap: list[_Entry], place: _Place, entry: _Entry) -> None:
+        """Give the place a new entry, in place of the old one where that is on top: the backend just chosen."""
+        if heap and heap[0] is place.entry:
+            heapq.heapreplace(heap, entry)
+        else:
+            heapq.heappush(heap, entry)
+        place.entry = entry
+        if len(heap) > 2 * len(self._places) + 64:
+            heap[:] = [one for one in heap if one[-1].entry is one]
+            heapq.heapify(heap)
+
+    def _book(self, place: _Place, slots: int) -> None:
+        """Enter into the ledger that the backend has this many slots that will free themselves."""
+        bucket, rate = place.bucket, round(RATE_UNIT * slots / place.cost_s) if slots else 0
+        if bucket == place.booked_bucket and rate == place.booked_rate:
+            return
+        self._busy_backends += (slots > 0) - (place.booked_slots > 0)
+        self._busy_rates[place.booked_bucket] -= place.booked_rate
+        self._busy_slots[place.booked_bucket] -= place.booked_slots
+        self._busy_rates[bucket] += rate
+        self._busy_slots[bucket] += slots
+        place.booked_bucket, place.booked_rate, place.booked_slots = bucket, rate, slots
 
     def choose(self, position: int, waited_s: float, may_pile: bool = False) -> Backend | None:
         """Return who serves the request that stands at `position` in the queue (1 is first), or None: it waits.
@@ -117,29 +130,33 @@ class Ranking:
         The fastest free backend, unless the request is better held; then one to probe. Whoever has waited for as
         long as the backend would have taken is not held any more: the faster ones did not keep their promise.
         """
-        for backend in (self._free.best(), self._best_probe(may_pile)):
-            if backend is not None and (
-                waited_s + CLOCK_S >= self._cost_s[backend] or not self.is_better_held(backend, position)
-            ):
-                return backend
+        place = _best(self._free)
+        if place is not None and not (self._busy_backends and self._is_held(place, position, waited_s)):
+            return place.backend
+        place = self._best_probe(may_pile)
+        if place is not None and not self._is_held(place, position, waited_s):
+            return place.backend
         return None
 
-    def _best_probe(self, may_pile: bool) -> Backend | None:
+    def _is_held(self, place: _Place, position: int, waited_s: float) -> bool:
+        return waited_s + CLOCK_S < place.cost_s and self._is_better_held(place, position)
+
+    def _best_probe(self, may_pile: bool) -> _Place | None:
         """Return whom to probe; with `may_pile` also one that is being probed already."""
-        backend = self._probes.best()
-        is_probed = backend is not None and backend.in_flight > backend.limiter.sure
-        return None if is_probed and not may_pile else backend
+        place = _best(self._probes)
+        is_probed = place is not None and place.backend.in_flight > place.backend.limiter.sure
+        return None if is_probed and not may_pile else place
 
     def has_open(self, may_pile: bool = False) -> bool:
         """Whether any backend is free or may be probed."""
-        return bool(self._free) or self._best_probe(may_pile) is not None
+        return _best(self._free) is not None or self._best_probe(may_pile) is not None
 
     def hold_s(self) -> float:
         """Return for how long `choose` may hold a request; infinite when nothing is open."""
-        backends = (self._free.best(), self._best_probe(may_pile=False))
-        return min((self._cost_s[backend] for backend in backends if backend is not None), default=math.inf)
+        places = (_best(self._free), self._best_probe(may_pile=False))
+        return min((place.cost_s for place in places if place is not None), default=math.inf)
 
-    def is_better_held(self, backend: Backend, position: int) -> bool:
+    def _is_better_held(self, place: _Place, position: int) -> bool:
         """Whether waiting for a faster backend promises more than this one: the hold rule.
 
         R is the rate at which the n slots of faster, busy backends free themselves. A request at this position waits
@@ -148,9 +165,9 @@ class Ranking:
         slower it takes mean and p99 to 0.93 and 0.52 of the FIFO ideal's, at half load to 0.72 and 0.23, and costs
         nothing elsewhere (`python -m bench.sim --policy queue/told`).
         """
-        bucket = self._ledger[backend][0] - STEPS_PER_OCTAVE // 2
+        bucket = place.bucket - STEPS_PER_OCTAVE // 2
         slots = sum(self._busy_slots[:bucket]) if bucket > 0 else 0
         if not slots:
             return False
         rate = sum(self._busy_rates[:bucket]) / RATE_UNIT
-        return self._cost_s[backend] * rate > BETA * (position + slots)
+        return place.cost_s * rate > BETA * (position + slots)

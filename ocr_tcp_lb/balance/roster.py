@@ -5,7 +5,7 @@ and holds. Both use reserves only when no other backend is open. Who is open cha
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Protocol
 
 from ocr_tcp_lb.balance.backend import Backend
@@ -23,10 +23,13 @@ class Roster(Protocol):
     def refresh(self, backend: Backend, now: float) -> None:
         """Take note after anything about the backend changed."""
 
+    def took(self, backend: Backend) -> None:
+        """Take note after one of the backend's slots was taken and nothing else about it changed."""
+
     def choose(self, position: int, waited_s: float, now: float) -> Backend | None:
         """Return a backend for the request at this position of the queue (1 is first), or None: it has to wait."""
 
-    def choose_except(self, tried: set[Backend], now: float) -> Backend | None:
+    def choose_except(self, tried: Set[Backend], now: float) -> Backend | None:
         """Return a backend that is not in `tried`, or None."""
 
     def hold_s(self) -> float:
@@ -65,9 +68,13 @@ class Listed:
         self._weighted = _OpenList()
         self._reserves = _OpenList()
         for backend in backends:
-            self.refresh(backend, 0.0)
+            self.took(backend)
 
     def refresh(self, backend: Backend, now: float) -> None:
+        """Put the backend on or off its list."""
+        self.took(backend)
+
+    def took(self, backend: Backend) -> None:
         """Put the backend on or off its list."""
         lane = self._reserves if backend.is_reserve else self._weighted
         is_eligible = backend.is_eligible
@@ -78,7 +85,7 @@ class Listed:
         """Return the policy's choice; nobody is held."""
         return self._pick(self._weighted.members or self._reserves.members, now)
 
-    def choose_except(self, tried: set[Backend], now: float) -> Backend | None:
+    def choose_except(self, tried: Set[Backend], now: float) -> Backend | None:
         """Return the policy's choice among the others."""
         left = [b for b in self._weighted.members if b not in tried]
         return self._pick(left or [b for b in self._reserves.members if b not in tried], now)
@@ -96,7 +103,7 @@ class Listed:
 class Ranked:
     """Open backends by speed, for the `queue` policy."""
 
-    __slots__ = ("_backends", "_policy", "_reserves", "_review_at", "_rng", "_weighted")
+    __slots__ = ("_backends", "_has_reserves", "_policy", "_reserves", "_review_at", "_rng", "_weighted")
 
     def __init__(self, backends: Sequence[Backend], policy: Policy, rng: Rng) -> None:
         self._backends = backends
@@ -104,21 +111,28 @@ class Ranked:
         self._rng = rng
         self._weighted = Ranking()
         self._reserves = Ranking()
+        self._has_reserves = any(backend.is_reserve for backend in backends)
         self._review_at = -math.inf
 
     def refresh(self, backend: Backend, now: float) -> None:
         """Put the backend where its speed and load say."""
         (self._reserves if backend.is_reserve else self._weighted).refresh(backend, now)
 
+    def took(self, backend: Backend) -> None:
+        """Put the backend where its load says."""
+        (self._reserves if backend.is_reserve else self._weighted).rearrange(backend)
+
     def choose(self, position: int, waited_s: float, now: float) -> Backend | None:
         """Return the fastest free backend, or one to probe, unless the request is better held."""
         if now >= self._review_at:
             self._review(now)
         may_pile = waited_s > 0 and position > DEEP
-        ranking = self._weighted if self._weighted.has_open(may_pile) else self._reserves
+        ranking = self._weighted
+        if self._has_reserves and not ranking.has_open(may_pile):
+            ranking = self._reserves
         return ranking.choose(position, waited_s, may_pile)
 
-    def choose_except(self, tried: set[Backend], now: float) -> Backend | None:
+    def choose_except(self, tried: Set[Backend], now: float) -> Backend | None:
         """Return the fastest of the others; O(n), because retries are rare."""
         left = [b for b in self._backends if b.is_eligible and b not in tried]
         candidates = [b for b in left if not b.is_reserve] or left

@@ -20,11 +20,12 @@ class ServiceTime:
     The slowest of the first answers is left out because it is often the one that loaded the model.
     """
 
-    __slots__ = ("_answered_at", "_known_until", "_sample_count", "_slowest_s", "_sum_s", "mean_s")
+    __slots__ = ("_answered_at", "_sample_count", "_slowest_s", "_sum_s", "expected_s", "expires_at", "mean_s")
 
     def __init__(self) -> None:
         self.mean_s = 0.0
-        self._known_until = -math.inf
+        self.expected_s = 0.0  # the mean, less the doubt in it; see `optimistic_s`
+        self.expires_at = math.inf
         self._sample_count = 0
         self._sum_s = 0.0
         self._slowest_s = 0.0
@@ -37,19 +38,21 @@ class ServiceTime:
         else:
             gap_s = now - self._answered_at
             blend = (BLEND * MEMORY_S + gap_s) / (MEMORY_S + gap_s)
-            self.mean_s += blend * (min(sample_s, OUTLIER_RATIO * self.mean_s) - self.mean_s)
+            most_s = OUTLIER_RATIO * self.mean_s
+            self.mean_s += blend * ((sample_s if sample_s < most_s else most_s) - self.mean_s)
+            self.expected_s = self.mean_s
         self._answered_at = now
         if self._sample_count >= TRUSTED_AFTER:
-            self._known_until = now + max(MEMORY_S, EXPIRY_IN_ANSWERS * self.mean_s)
+            life_s = EXPIRY_IN_ANSWERS * self.mean_s
+            self.expires_at = now + (life_s if life_s > MEMORY_S else MEMORY_S)
 
     def _average(self, sample_s: float) -> None:
-        self._sample_count += 1
+        self._sample_count = count = self._sample_count + 1
         self._sum_s += sample_s
         self._slowest_s = max(self._slowest_s, sample_s)
-        if self._sample_count < 3:
-            self.mean_s = self._sum_s / self._sample_count
-        else:
-            self.mean_s = (self._sum_s - self._slowest_s) / (self._sample_count - 1)
+        self.mean_s = self._sum_s / count if count < 3 else (self._sum_s - self._slowest_s) / (count - 1)
+        is_trusted = count >= TRUSTED_AFTER
+        self.expected_s = self.mean_s if is_trusted else self.mean_s * (1 - 1 / math.sqrt(count + 1))
 
     def optimistic_s(self, now: float) -> float:
         """Return what to expect of it when choosing: the mean, less the doubt in it; 0 where nothing is known.
@@ -57,16 +60,14 @@ class ServiceTime:
         Optimism makes a backend with few answers, or with one unlucky answer, get the next one. An estimate that
         nothing confirmed for long counts as none, so that a worker which got faster is found again.
         """
-        if self._sample_count < TRUSTED_AFTER:
-            return self.mean_s * (1 - 1 / math.sqrt(self._sample_count + 1))
-        return self.mean_s if now <= self._known_until else 0.0
+        return self.expected_s if now <= self.expires_at else 0.0
 
     def is_known(self, now: float) -> bool:
         """Whether the mean is to be trusted: enough answers, and the last one not too long ago.
 
         Estimates expire so that a worker which got faster while others took its work is found again.
         """
-        return now <= self._known_until
+        return self._sample_count >= TRUSTED_AFTER and now <= self.expires_at
 
 
 class PeakEwma:

@@ -16,7 +16,7 @@ CLASS_BLEND = 0.05
 class SizeModel:
     """Factors by size class, and how much they explain."""
 
-    __slots__ = ("_class_counts", "_class_logs", "_count", "_factors", "_left", "_mean_log", "_mean_ratio", "_total")
+    __slots__ = ("_class_counts", "_class_logs", "_count", "_factors", "_left", "_mean_log", "_mean_ratio", "_total", "is_believed")
 
     def __init__(self) -> None:
         self._class_counts: dict[int, int] = {}
@@ -27,6 +27,7 @@ class SizeModel:
         self._mean_ratio = 1.0
         self._total = 0.0  # squares of the deviations from the mean, forgetting
         self._left = 0.0  # and of those that remain when the class is known
+        self.is_believed = False  # whether size is worth looking at
 
     def learn(self, size_bytes: int | None, service_s: float, backend_mean_s: float) -> None:
         """Take in one good answer of a backend whose mean was `backend_mean_s`."""
@@ -48,16 +49,12 @@ class SizeModel:
         self._class_logs[number] = class_log + blend * (log - class_log)
         factor = self._factors.get(number, ratio)
         self._factors[number] = factor + blend * (ratio - factor)
+        self.is_believed = self._count >= TRUSTED_AFTER and self._left <= (1 - EXPLAINED_SHARE) * self._total
 
     @property
     def explained(self) -> float:
         """The share of the variance that size explains, 0 to 1."""
         return max(0.0, 1 - self._left / self._total) if self._total > 0 else 0.0
-
-    @property
-    def is_believed(self) -> bool:
-        """Whether size is worth looking at."""
-        return self._count >= TRUSTED_AFTER and self.explained >= EXPLAINED_SHARE
 
     def factor(self, size_bytes: int | None) -> float:
         """Return how long a request of this size takes, relative to the mean."""

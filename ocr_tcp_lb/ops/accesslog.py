@@ -35,14 +35,15 @@ class Clock:
         return f"{self._text}.{int((moment - second) * 1000):03d}Z"
 
 
-def text_formatter(clock: Clock) -> Formatter:
-    """Lines for people and grep."""
+def text_formatter(clock: Clock, *, stamped: bool = True) -> Formatter:
+    """Lines for people and grep; without `stamped` they leave the time to whoever takes them, as the journal does."""
 
     def format_record(record: Record) -> str:
         queue, connect, first, total = _phases(record)
+        time_of_day = f"{clock.stamp(record.ended)} " if stamped else ""
         return (
-            f"{clock.stamp(record.ended)} {_printable(record.request_id)} {record.client} "
-            f'"{_printable(record.method)} {_printable(record.target)}" {record.status or "-"} '
+            f"{time_of_day}{printable(record.request_id)} {record.client} "
+            f'"{printable(record.method)} {printable(record.target)}" {record.status or "-"} '
             f"{record.bytes_in}/{record.bytes_out} {record.backend} {record.attempts} "
             f"{_ms(queue)}/{_ms(connect)}/{_ms(first)}/{_ms(total)} {record.ending}\n"
         )
@@ -60,10 +61,10 @@ def json_formatter(clock: Clock) -> Formatter:
             encode(
                 {
                     "time": clock.stamp(record.ended),
-                    "id": _printable(record.request_id),
+                    "id": printable(record.request_id),
                     "client": record.client,
-                    "method": _printable(record.method),
-                    "target": _printable(record.target),
+                    "method": printable(record.method),
+                    "target": printable(record.target),
                     "status": record.status or None,
                     "bytes_in": record.bytes_in,
                     "bytes_out": record.bytes_out,
@@ -100,7 +101,7 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1e3, 1)
 
 
-def _printable(data: bytes) -> str:
+def printable(data: bytes) -> str:
     """Wire bytes as text that cannot break a line or fool a terminal: quotes and controls are escaped."""
     text = data.decode("latin-1")
     if text.isascii() and text.isprintable() and '"' not in text:

@@ -1,7 +1,7 @@
 """What is counted of every finished request: one call of `Tally.note` a request, and nothing else on its way.
 
 Counters only grow. They are kept by backend (`-`: none was reached) and hold exactly one count for each `Record`,
-so they agree with the access log line by line. Measured: 0.9 us a request, 3 % of the cheapest one
+so they agree with the access log line by line. Measured: 0.7 us a request, 3 % of the cheapest one
 (`python -m tests.ops.cost`).
 """
 
@@ -12,7 +12,7 @@ from ocr_tcp_lb.ops.histogram import SERVICE_BOUNDS_S, Histogram, refined
 from ocr_tcp_lb.relay.record import Record
 
 KEPT_ERRORS = 50
-WELL = frozenset({"ok", "tunnel"})
+FAULTLESS = frozenset({"ok", "tunnel", "client_left", "idle_timeout"})
 _FINE = refined(SERVICE_BOUNDS_S)
 
 
@@ -35,13 +35,13 @@ class BackendTally:
 
     @property
     def errors(self) -> int:
-        """Those that did not end well, by our own words or by the status."""
+        """Those in which the service failed; see `is_error`."""
         return sum(count for (status, ending), count in self.endings.items() if is_error(status, ending))
 
 
 def is_error(status: int, ending: str) -> bool:
-    """Whether somebody should look: a 5xx, or an end other than a whole reply. A backend's 4xx is the client's."""
-    return status >= 500 or ending not in WELL
+    """Whether the service failed: a 5xx, or a reply that broke off. What is answered with 4xx is the client's fault."""
+    return status >= 500 or (status < 400 and ending not in FAULTLESS)
 
 
 class Tally:
@@ -53,13 +53,17 @@ class Tally:
         self.retries = 0  # attempts after a request's first
         self.recent_errors: deque[Record] = deque(maxlen=KEPT_ERRORS)
 
+    def of(self, name: str) -> BackendTally:
+        """Return the counts of a backend; zeros if there are none yet."""
+        return self.backends.setdefault(name, BackendTally())
+
     def note(self, record: Record) -> None:
         """Count one finished request. Written out at length: this runs for every request."""
         status, ending = record.status, record.ending
         try:
             backend = self.backends[record.backend]
         except KeyError:
-            backend = self.backends[record.backend] = BackendTally()
+            backend = self.of(record.backend)
         endings, key = backend.endings, (status, ending)
         endings[key] = endings.get(key, 0) + 1
         duration = backend.duration
@@ -81,7 +85,7 @@ class Tally:
             service.sum_s += value
         backend.bytes_in += record.bytes_in
         backend.bytes_out += record.bytes_out
-        if status >= 500 or ending not in WELL:
+        if (status >= 500 or ending != "ok") and is_error(status, ending):
             self.recent_errors.append(record)
 
     @property
@@ -91,7 +95,7 @@ class Tally:
 
     @property
     def errors(self) -> int:
-        """Those that did not end well."""
+        """Those in which the service failed."""
         return sum(backend.errors for backend in self.backends.values())
 
     def duration_counts(self) -> list[int]:

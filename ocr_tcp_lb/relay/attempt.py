@@ -16,8 +16,9 @@ from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, Si
 from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES, Flow
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import header_for
-from ocr_tcp_lb.relay.request import Request
+from ocr_tcp_lb.relay.request import OUTCOMES, Begun, Request, own_fields
 from ocr_tcp_lb.relay.tunnel import Tunnel
+from ocr_tcp_lb.relay.upload import HeldBody
 from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
 from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.chunked import ChunkedBody
@@ -27,8 +28,6 @@ from ocr_tcp_lb.wire.head import Framing, ReplyHead
 STALE_WITHIN_S = 0.1  # a stale connection says so within a round trip; later it is a crash
 MOST_INTERIM_REPLIES = 32  # a backend that sends 1xx for ever is broken
 CONTINUE, SWITCHING_PROTOCOLS, FIRST_FINAL = 100, 101, 200
-# What a reply says of its backend: 4xx is the client's doing and teaches nothing about speed.
-_OUTCOMES = {4: Outcome.CLIENT_ERROR, 5: Outcome.SERVER_ERROR}
 
 
 class Attempt:
@@ -51,11 +50,14 @@ class Attempt:
         self._request = request
         self._upstream = upstream
 
-    async def run(self) -> Outcome:
+    async def run(self, begun: Begun | None = None) -> Outcome:
         """Carry the request to the backend and its reply to the client.
 
-        An idle connection that proves stale is replaced by a new one, if the request may be sent again.
+        An idle connection that proves stale is replaced by a new one, if the request may be sent again. With
+        `begun`, the attempt is under way: all of the request was sent, and something, perhaps, was received.
         """
+        if begun is not None:
+            return await self._run(begun.connection, begun)
         request = self._request
         # A connection that was introduced as one client's must not serve another.
         introduces = self._upstream.config.send_proxy is not None
@@ -63,14 +65,22 @@ class Attempt:
         connection = (
             None if introduces else self._upstream.take(request.client.wakeup, can_be_sent_again=can_be_sent_again)
         )
+        return await self._run(connection)
+
+    async def _run(self, connection: BackendConnection | None, begun: Begun | None = None) -> Outcome:
+        request = self._request
         while True:
             if connection is None:
                 connection = await self._connect()
             self._connection = connection
             self._moved = -1
-            request.record.connected = time.monotonic()
+            request.record.connected = time.monotonic() if begun is None else request.record.leased
             try:
-                self._send_head()
+                if begun is None:
+                    self._send_head()
+                else:
+                    self._take_up(begun)
+                begun = None
                 while not self._pump(connection):
                     await request.client.wakeup
                     if request.client.expired:
@@ -83,6 +93,17 @@ class Attempt:
                 connection.channel.close()
                 connection = self._connection = None
                 self._deaf = False
+
+    def _take_up(self, begun: Begun) -> None:
+        """Go on with what the express lane began."""
+        if self._request.client.expired:
+            raise self._silent()
+        upload = self._request.upload
+        assert isinstance(upload, HeldBody)
+        upload.was_sent(begun.sent)
+        begun.connection.channel.readable = True
+        if begun.data:
+            self._take_in(begun.connection, begun.data)
 
     async def _connect(self) -> BackendConnection:
         client = self._request.client
@@ -153,12 +174,17 @@ class Attempt:
                 return
             if received == 0:
                 raise self._closed_early(connection, "the connection was closed before a reply")
-            data = self._inbox + bytes(scratch_view[:received])
-            try:
-                self._emptied = received < FIRST_READ_BYTES
-                self._inbox = self._take_heads(connection, data)
-            except ReplyError as error:
-                raise AttemptFailed(Outcome.BROKE, f"{self._name}: {error.message}") from error
+            self._emptied = received < FIRST_READ_BYTES
+            self._take_in(connection, self._inbox + bytes(scratch_view[:received]))
+
+    def _take_in(self, connection: BackendConnection, data: bytes) -> None:
+        try:
+            self._inbox = self._take_heads(connection, data)
+        except ReplyError as error:
+            raise AttemptFailed(Outcome.BROKE, f"{self._name}: {error.message}") from error
+
+    def _silent(self) -> AttemptFailed:
+        return AttemptFailed(Outcome.SILENT, f"{self._name} did not answer in time")
 
     @property
     def _name(self) -> str:
@@ -219,7 +245,7 @@ class Attempt:
             minor=head.minor,
             close=not self.client_persists,
             dechunk=dechunk,
-            extra=b"X-Request-Id: %b\r\n" % request.record.request_id,
+            extra=own_fields(request.record),
         )
         self._reply = reply
         self._moved = -1  # the head is news: the deadline starts anew
@@ -294,7 +320,7 @@ class Attempt:
             raise ReplyBroken("the backend fell silent inside its reply")
         if upload.streams and not upload.is_blocked_by_backend:
             raise RequestError(408, "body_timeout", "the request's body did not arrive in time")
-        raise AttemptFailed(Outcome.SILENT, f"{self._name} did not answer in time")
+        raise self._silent()
 
     async def _finish(self, connection: BackendConnection) -> Outcome:
         upload, reply = self._request.upload, self._reply
@@ -307,7 +333,7 @@ class Attempt:
             connection.bytes_sent += upload.bytes_sent
             self._upstream.give_back(connection)
             self._connection = None
-        return _OUTCOMES.get(reply.status // 100, Outcome.SERVED)
+        return OUTCOMES.get(reply.status // 100, Outcome.SERVED)
 
     async def _tunnel(self, connection: BackendConnection, first: bytes) -> None:
         """After 101 the connection belongs to another protocol: pass bytes until both sides have ended."""

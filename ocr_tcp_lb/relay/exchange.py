@@ -14,7 +14,7 @@ from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal, ReplyBroken, SourceBroke
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
-from ocr_tcp_lb.relay.request import Request
+from ocr_tcp_lb.relay.request import Begun, Request
 from ocr_tcp_lb.relay.upload import HeldBody, Upload, receive
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import RequestHead
@@ -35,15 +35,21 @@ class Exchange:
         self._persists = False
         self._record = Record(client.address, head.request_id or hub.new_request_id(), head.method, head.target)
 
-    async def run(self) -> bool:
-        """Serve the request; True when the client's connection may carry another one."""
+    async def run(self, claim: Claim | None = None, begun: Begun | None = None) -> bool:
+        """Serve the request; True when the client's connection may carry another one.
+
+        What the express lane began is taken up: its claim, be it a lease or a place in the queue, and its attempt.
+        """
         record = self._record
-        record.began = time.monotonic()
+        record.began = time.monotonic() if claim is None else claim.arrived_at
         try:
             request = self._receive()
+            if claim is not None:
+                await self._serve(request, claim, begun)
+                return self._persists
             if not request.upload.is_gathered and not request.passes_expectation:
                 await self._gather(request)
-            await self._serve(request)
+            await self._serve(request, Claim(self._hub, self._client, self._head.content_length))
         except (RequestError, Refusal) as refusal:
             if record.answered:  # a reply is under way already: a second one would be taken for a part of it
                 record.ending = refusal.code
@@ -92,20 +98,19 @@ class Exchange:
             raise ClientGone(str(error)) from error
         client.inbox = upload.take_surplus()
 
-    async def _serve(self, request: Request) -> None:
+    async def _serve(self, request: Request, claim: Claim, begun: Begun | None = None) -> None:
         """Try one backend after the other until one has answered, or no other may be tried."""
         hub, record, upload = self._hub, self._record, request.upload
-        claim = Claim(hub, self._client, self._head.content_length)
         record.asked = claim.arrived_at
         while True:
-            lease = claim.ask() or await claim.wait(watch_client=upload.whole)
-            record.leased = time.monotonic()
+            lease = await claim.obtain(watch_client=upload.whole)
+            record.leased = lease.granted_at
             record.attempts += 1
             record.backend = lease.backend.name
             attempt = Attempt(hub, request, hub.upstreams[lease.backend.name])
             outcome = Outcome.CLIENT_LEFT
             try:
-                outcome = await attempt.run()
+                outcome = await attempt.run(begun)
                 self._persists = attempt.client_persists
                 break
             except AttemptFailed as error:
@@ -118,6 +123,7 @@ class Exchange:
                 await attempt.outlive_client()
                 raise
             finally:
+                begun = None
                 attempt.close()
                 lease.answered_at = record.answered or None
                 claim.settle(outcome)

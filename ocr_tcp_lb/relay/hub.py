@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
+from ocr_tcp_lb.balance.backend import Backend
 from ocr_tcp_lb.balance.fleet import Fleet
 from ocr_tcp_lb.balance.lease import Lease, Outcome, Ticket
 from ocr_tcp_lb.config import Config
@@ -66,6 +67,7 @@ class Hub:
             ),
         )
         self.draining = False
+        self.express = True  # whether small requests may take the express lane; off in some tests
         self._id_prefix = secrets.token_hex(6).encode()
         self._id_count = 0
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -82,10 +84,21 @@ class Hub:
 
     def settle(self, lease: Lease, outcome: Outcome) -> None:
         """End a lease and pass the freed slot on."""
-        granted = self.fleet.settle(lease, outcome, time.monotonic())
+        self._follow(self.fleet.settle(lease, outcome, time.monotonic()))
+
+    def drain(self, backend: Backend) -> None:
+        """Give the backend nothing more; what it has runs on."""
+        self._follow(self.fleet.drain(backend, time.monotonic()))
+
+    def restore(self, backend: Backend) -> None:
+        """Undo `drain`."""
+        self._follow(self.fleet.restore(backend, time.monotonic()))
+
+    def _follow(self, granted: Sequence[Lease]) -> None:
+        """After any change of the fleet: hand out what it granted, and look again when it says."""
         if granted:
             self._hand_out(granted)
-        if self.fleet.next_event_at() < self._tick_at:
+        if self.fleet.next_event_at < self._tick_at:
             self._arm_tick()
 
     def _hand_out(self, granted: Sequence[Lease]) -> None:
@@ -93,7 +106,7 @@ class Hub:
             cast(Waits, lease.ticket).grant(lease)
 
     def _arm_tick(self) -> None:
-        due = self.fleet.next_event_at()
+        due = self.fleet.next_event_at
         if due == math.inf:
             return
         if self._tick_timer is not None:

@@ -1,11 +1,23 @@
 """A request on its way: what the parts of the relay know of it together, handed from exchange to attempt."""
 
+from typing import NamedTuple
+
+from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.upload import HeldBody, Upload
+from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.wire.framing import Framing
 from ocr_tcp_lb.wire.head import RequestHead
+
+# What a reply's class of status says of its backend: 4xx is the client's doing and teaches nothing about speed.
+OUTCOMES = {4: Outcome.CLIENT_ERROR, 5: Outcome.SERVER_ERROR}
+
+
+def own_fields(record: Record) -> bytes:
+    """The fields that the balancer adds to a final reply."""
+    return b"X-Request-Id: %b\r\n" % record.request_id
 
 
 class Request:
@@ -34,3 +46,11 @@ class Request:
     def may_run_twice(self) -> bool:
         """Whether the method (RFC 9110 section 9.2.2) or the operator says that running it again does no harm."""
         return self.head.is_idempotent or self._hub.config.replay_post
+
+
+class Begun(NamedTuple):
+    """An attempt that is under way: `sent` bytes, the whole request, went out; `data` came back so far."""
+
+    connection: BackendConnection
+    sent: int
+    data: bytes

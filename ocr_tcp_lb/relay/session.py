@@ -5,7 +5,7 @@ import time
 
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.client import Client
-from ocr_tcp_lb.relay.exchange import Exchange
+from ocr_tcp_lb.relay.express import Ride
 from ocr_tcp_lb.relay.failures import ClientGone
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
@@ -33,7 +33,7 @@ class Session:
         limit_s = hub.timeouts.head_s
         try:
             while (head := await self._next_head(limit_s)) is not None:
-                if not await Exchange(hub, client, head).run():
+                if not await Ride(hub, client, head).run():
                     break
                 limit_s = hub.timeouts.idle_s
         except RequestError as error:

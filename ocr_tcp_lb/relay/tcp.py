@@ -50,7 +50,7 @@ class TcpSession:
     async def _attempt(self, claim: Claim) -> bool:
         """Try one backend; False when it cannot be reached and another may be tried."""
         record = self._record
-        lease = claim.ask() or await claim.wait(watch_client=False)
+        lease = await claim.obtain(watch_client=False)
         record.leased = time.monotonic()
         record.attempts += 1
         record.backend = lease.backend.name

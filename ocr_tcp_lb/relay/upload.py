@@ -66,6 +66,11 @@ class HeldBody:
         self.bytes_sent = 0
         self._outgoing = head + self._body if self._body else head
 
+    def was_sent(self, sent: int) -> None:
+        """The express lane has sent it, with its head: `sent` bytes."""
+        self.bytes_sent = sent
+        self.over = True
+
     def pump(self, backend: Channel, pipes: Pipes) -> bool:
         """Send what is left; raises SinkBroke."""
         try:

@@ -23,7 +23,7 @@ Endpoint = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, in
 RESOLVED_FOR_S = 10.0  # a service that moved (a container restarted) is found again within this time
 UNSEEN_S = 0.005  # no server closes a connection on purpose so soon after its reply without saying so in it
 BYTES_ACKED_AT, TCP_INFO_BYTES, TCP_CLOSE = 120, 128, 7  # linux/tcp.h, net/tcp_states.h
-MOST_IDLE = 64  # connections kept to one backend
+MOST_IDLE = 512  # connections kept to one backend
 
 
 class BackendConnection:

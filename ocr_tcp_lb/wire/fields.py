@@ -59,7 +59,10 @@ def read_field(line: bytes, fault: Fault) -> Field:
         raise fault("an invalid field name")
     if _CONTROL.search(value):
         raise fault("a control character in a field's value (RFC 9110, 5.5)")
-    return name, value.strip(b" \t")
+    stripped = value.strip(b" \t")
+    if name.lower() == b"transfer-encoding" and value.strip(b" ") != stripped:
+        raise fault("a tab around Transfer-Encoding")  # RFC 9110, 5.6.3 allows it; llhttp reads another coding then
+    return name, stripped
 
 
 def list_members(values: Iterable[bytes]) -> list[bytes]:

@@ -276,7 +276,7 @@ def test_a_failed_trial_waits_longer_than_the_first_time() -> None:
     world.sleep_until_trial()
     began = world.now
     world.fail("b1", Outcome.CONNECT_FAILED)
-    assert world.fleet.next_event_at() - began > BACKOFF_FIRST_S * (1 + BACKOFF_JITTER)
+    assert world.fleet.next_event_at - began > BACKOFF_FIRST_S * (1 + BACKOFF_JITTER)
 
 
 def test_requests_that_die_together_are_one_failure() -> None:
@@ -285,7 +285,7 @@ def test_requests_that_die_together_are_one_failure() -> None:
     dead = [lease for lease in leases if lease.backend.name == "b1"]
     for lease in dead:
         world.settle(lease, Outcome.BROKE)
-    assert world.fleet.next_event_at() <= world.now + BACKOFF_FIRST_S * (1 + BACKOFF_JITTER)
+    assert world.fleet.next_event_at <= world.now + BACKOFF_FIRST_S * (1 + BACKOFF_JITTER)
 
 
 def test_a_late_death_is_no_news_about_the_successor() -> None:
@@ -300,7 +300,7 @@ def test_a_late_death_is_no_news_about_the_successor() -> None:
 
 def test_nothing_is_due_while_all_are_up() -> None:
     world = World(*specs(1, 1))
-    assert world.fleet.next_event_at() == math.inf
+    assert world.fleet.next_event_at == math.inf
     assert not world.fleet.tick(1e9)
 
 
@@ -318,9 +318,9 @@ def test_each_back_off_is_due_in_its_turn() -> None:
     world.fail("b2", Outcome.CONNECT_FAILED)
     world.sleep_until_trial()
     assert world.backend("b1").health.state is State.TRIAL
-    assert world.fleet.next_event_at() == world.backend("b2").health.retry_at
+    assert world.fleet.next_event_at == world.backend("b2").health.retry_at
     world.sleep_until_trial()
-    assert world.fleet.next_event_at() == math.inf
+    assert world.fleet.next_event_at == math.inf
 
 
 def test_a_drained_backend_finishes_what_it_has_and_can_be_restored() -> None:
@@ -414,6 +414,6 @@ def test_a_held_request_is_let_go_when_the_fast_backend_does_not_keep_its_promis
     teach(world, "b2", 5.0)
     assert world.lease().backend.name == "b1"
     ticket = world.wait()
-    world.now = world.fleet.next_event_at()
+    world.now = world.fleet.next_event_at
     assert world.now == pytest.approx(5.0)
     assert [(g.ticket, g.backend.name) for g in world.fleet.tick(world.now)] == [(ticket, "b2")]

@@ -40,7 +40,7 @@ def test_an_urgent_request_waits_for_the_urgent_only() -> None:
 def test_when_all_are_down_the_wait_is_for_the_next_trial() -> None:
     world = World(*specs(1, concurrency=1))
     world.fail("b1", Outcome.CONNECT_FAILED)
-    due_s = world.fleet.next_event_at() - world.now
+    due_s = world.fleet.next_event_at - world.now
     assert world.fleet.expected_wait_s(world.ticket(), world.now) == pytest.approx(due_s)
 
 

@@ -99,7 +99,7 @@ class Histories(RuleBasedStateMachine):
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
         self.granted(self.fleet.tick(self.now))
-        assert self.fleet.next_event_at() > self.now
+        assert self.fleet.next_event_at > self.now
 
     @rule(index=st.integers(0, 3))
     def drain_or_restore(self, index: int) -> None:
@@ -120,7 +120,7 @@ class Histories(RuleBasedStateMachine):
         if self.newcomers and open_now:
             assert self.fleet.policy_name == "queue"
             slowest_s = max(b.service.mean_s / b.weight for b in open_now)
-            assert self.fleet.next_event_at() <= self.newcomers[0].arrived_at + slowest_s, "held for ever"
+            assert self.fleet.next_event_at <= self.newcomers[0].arrived_at + slowest_s, "held for ever"
             busy = [b for b in self.fleet.backends if b.in_flight and b not in open_now]
             assert any(b.service.mean_s / b.weight < slowest_s for b in busy), "held for nobody"
         for ticket in self.retries:

@@ -55,7 +55,7 @@ class World:
             self.settle(lease, outcome)
 
     def sleep_until_trial(self) -> Sequence[Lease]:
-        self.now = self.fleet.next_event_at()
+        self.now = self.fleet.next_event_at
         return self.fleet.tick(self.now)
 
 

@@ -104,6 +104,7 @@ class Balancer(Child):
     def __init__(self, directory: Path, backends: Sequence[str], *options: str) -> None:
         named = [word for backend in backends for word in ("--backend", backend)]
         command = [sys.executable, "-m", "ocr_tcp_lb", "--listen", "127.0.0.1:0", "--access-log", "json"]
+        command += ["--admin", "off"]  # unless the options say otherwise: the last one counts
         super().__init__([*command, *named, *options], directory)
         port = self.wait_for(r"listening on 127\.0\.0\.1:(\d+)")[1]
         self.port = int(port)

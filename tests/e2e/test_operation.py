@@ -61,7 +61,7 @@ def test_port_in_use_ends_the_start_with_code_2_and_no_traceback(tmp_path: Path)
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        child = Child([sys.executable, "-m", "ocr_tcp_lb", "--listen", address], tmp_path)
+        child = Child([sys.executable, "-m", "ocr_tcp_lb", "--listen", address, "--admin", "off"], tmp_path)
         assert child.wait() == 2
     said = child.stderr_path.read_text()
     assert f"cannot listen on {address}: already in use" in said

@@ -1,4 +1,4 @@
-"""Every asynchronous test of the relay runs on both event loops, and leaves nothing behind."""
+"""Every asynchronous test of the relay runs on both event loops, in both lanes, and leaves nothing behind."""
 
 import asyncio
 import gc
@@ -22,11 +22,12 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
     return FACTORIES
 
 
-@pytest.fixture
-async def house(caplog: pytest.LogCaptureFixture) -> AsyncIterator[House]:
+@pytest.fixture(params=[True, False], ids=["express", "general"])
+async def house(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> AsyncIterator[House]:
     """The cast of a test; afterwards slots, memory, pipes and descriptors are as they were, and no error was logged."""
     before = open_descriptors()
     house = House()
+    house.express = request.param
     try:
         yield house
     finally:

@@ -359,6 +359,8 @@ class Balancer:
 class House:
     """Makes the cast and takes it down again; the `house` fixture checks that nothing is left behind."""
 
+    express = True  # whether small requests may take the express lane
+
     def __init__(self) -> None:
         self.backends: list[ScriptedBackend] = []
         self.balancers: list[Balancer] = []
@@ -382,6 +384,7 @@ class House:
         )
         config = replace(Config(listen=tuple(listen), backends=named, access_log="off"), **more)  # type: ignore[arg-type]
         self.balancers.append(Balancer(config))
+        self.balancers[-1].hub.express = self.express
         return self.balancers[-1]
 
     async def close(self) -> None:

@@ -1,0 +1,1 @@
+"""Random input that stays: whatever is thrown at the parsers and at an exchange, the invariants hold."""
