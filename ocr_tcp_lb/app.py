@@ -128,7 +128,8 @@ async def _open_to_operators(monitor: Monitor, doors: Doors, ending: AsyncExitSt
 def build_hub(loop: asyncio.AbstractEventLoop, config: Config, on_record: Callable[[Record], None]) -> Hub:
     """Wire the fleet and the upstreams of a configuration into what the relay shares."""
     specs = [BackendSpec(one.name, one.weight, one.concurrency) for one in config.backends]
-    fleet = Fleet(specs, config.policy, config.queue.size, random.Random(), retries=config.retries)
+    queue = config.queue
+    fleet = Fleet(specs, config.policy, queue.size, random.Random(), retries=config.retries, order=queue.order)
     upstreams = {one.name: Upstream(loop, one) for one in config.backends}
     return Hub(loop, config, fleet, upstreams, on_record)
 

@@ -32,7 +32,9 @@ class Backend:
         "health",
         "in_flight",
         "is_draining",
+        "is_gone",
         "is_reserve",
+        "is_silent",
         "last_turn",
         "learner",
         "limiter",
@@ -59,9 +61,12 @@ class Backend:
         self.failed = 0
         self.last_turn = 0  # number of the fleet's grant that came here last; breaks ties as round robin
         self.is_draining = False
+        self.is_silent = False  # has kept a request for so long, and said nothing, that it may hang; see `silence`
+        self.is_gone = False  # no member of the fleet any more; what it has runs on
         self.health = Health()
-        self.learner: Learner | None = Learned() if learns and spec.concurrency == "auto" else None
-        self.limiter: Limit = self.learner or _fixed_limit(spec.concurrency)
+        self.learner: Learner | None = None
+        self.limiter: Limit = Unlimited()
+        self._limit(learns=learns)
         self.service = ServiceTime()
         self.peak = PeakEwma()
         self._takes_peaks = not learns  # the policy that learns has no use for them
@@ -79,13 +84,31 @@ class Backend:
     @property
     def is_in_service(self) -> bool:
         """Whether requests may come here, if not now then when a slot frees."""
-        return self.health.state is not State.EJECTED and not self.is_draining
+        return self.health.state is not State.EJECTED and not self.is_draining and not self.is_silent
 
     @property
     def is_eligible(self) -> bool:
-        """Whether a request may come here now: healthy and not draining and not full."""
+        """Whether a request may come here now: healthy and neither draining nor silent nor full."""
         # `is_full` written out: this runs twice a request
-        return self.health.takes_requests and not self.is_draining and self.in_flight < self.limiter.limit
+        return (
+            self.health.takes_requests
+            and not self.is_draining
+            and not self.is_silent
+            and self.in_flight < self.limiter.limit
+        )
+
+    def adopt(self, spec: BackendSpec, *, learns: bool) -> None:
+        """Take the operator's new word; what was learned stays, but a limit where the word on it changed."""
+        had = self.spec.concurrency
+        self.spec = spec
+        self.is_reserve = spec.weight == 0
+        self.weight = spec.weight or 1.0
+        if spec.concurrency != had:
+            self._limit(learns=learns)
+
+    def _limit(self, *, learns: bool) -> None:
+        self.learner = Learned() if learns and self.spec.concurrency == "auto" else None
+        self.limiter = self.learner or _fixed_limit(self.spec.concurrency)
 
     def take(self, attempt: InFlight, turn: int) -> None:
         """Reserve a slot; `turn` is the number of this grant in the fleet."""
@@ -137,6 +160,7 @@ class Backend:
         limit = self.limiter.limit
         slots = f"{self.in_flight}/{'auto' if limit == math.inf else int(limit)}"
         state = self.health.state.value + (" draining" if self.is_draining else "")
+        state += " silent" if self.is_silent else ""
         belief = f" {self.learner.belief()}" if self.learner is not None else ""
         return f"<Backend {self.name} {state} {slots} ewma={self.service.mean_s * 1000:.0f}ms{belief}>"
 

@@ -1,11 +1,12 @@
 """The fleet: takes tickets, grants leases, keeps the one queue. It decides and returns; the caller acts.
 
-`ask` grants a lease or lets the ticket wait; `settle`, `tick`, `drain` and `restore` return the leases that
-they made possible, whose tickets have left the queue. After each call no ticket waits that could use an open
+`ask` grants a lease or lets the ticket wait; `settle`, `tick` and whatever else may open a slot return the leases
+that they made possible, whose tickets have left the queue. After each call no ticket waits that could use an open
 slot, except those held back from a slow backend for a faster one (`ranking`), which `tick` lets go in time. So
 `next_event_at` is to be looked at after `ask` too. Each lease is to be settled exactly once.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -18,7 +19,9 @@ from ocr_tcp_lb.balance.lease import Lease, Ticket
 from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.balance.policy import POLICIES
 from ocr_tcp_lb.balance.queue import TicketQueue
+from ocr_tcp_lb.balance.retry import DEATHS_OF_POISON, RetryBudget
 from ocr_tcp_lb.balance.roster import roster_for
+from ocr_tcp_lb.balance.silence import Silence
 from ocr_tcp_lb.balance.size import SizeModel
 from ocr_tcp_lb.balance.snapshot import BackendSnapshot, FleetSnapshot
 
@@ -26,6 +29,7 @@ Order = Literal["fifo", "size"]
 
 SHORTEST_TIMER_S = 0.001  # a decision that did not change is not to be asked for in a loop
 AGEING = 1.0  # service times of head start that a short request has; see `_push`
+SIZES_EVERY_S = 0.001  # of 10,000 answers a second one in ten says enough about sizes
 RETRIES = 2  # other attempts after the first; nginx tries every server, HAProxy 3 times
 
 
@@ -43,22 +47,23 @@ class Fleet:
         order: Order = "fifo",
     ) -> None:
         assert specs, "a fleet has at least one backend"
-        learns = policy_name == "queue"  # the others bind a request at once, so they have no use for a learned limit
-        self.backends = tuple(Backend(spec, number, learns=learns) for number, spec in enumerate(specs))
+        self._learns = policy_name == "queue"  # the others bind a request at once and have no use for a learned limit
+        self._numbers = itertools.count()
+        self.backends: tuple[Backend, ...] = ()
         self.policy_name = policy_name
         self.order = order
         self.sizes = SizeModel()
         self._rng = rng
         self._retries = retries
+        self._budget = RetryBudget()
+        self._silence = Silence()
         self._queue = TicketQueue(queue_size)
-        self._roster = roster_for(policy_name, self.backends, POLICIES[policy_name](), rng)
-        for backend in self.backends:
-            self._roster.refresh(backend, 0.0)
-        self._forecast = Forecast(self.backends)
         self.next_event_at = math.inf  # when `tick` has something to do; each call below may bring it nearer
+        self._sizes_due = -math.inf
         self._turn = 0
         self._trial_at = math.inf
         self._hold_until = math.inf
+        self._assemble([self._enlist(spec) for spec in specs], 0.0)
 
     @property
     def waiting(self) -> int:
@@ -72,6 +77,8 @@ class Fleet:
         backend while others wait: one so slow that those ahead do better to wait for a faster one.
         """
         if ticket.tried:
+            if ticket.failures:
+                self._budget.spend(self._turn, now)
             backend = self._choose_untried(ticket, now)
         else:
             position = self._queue.ahead_of(ticket) + 1 if self._queue.count else 1
@@ -92,13 +99,14 @@ class Fleet:
         mean_s = backend.service.mean_s
         size_bytes = ticket.size_bytes
         factor = self.sizes.factor(size_bytes) if size_bytes else 1.0
-        if backend.release(lease, service_s, outcome, now, self._queue.count, factor) and size_bytes:
+        taught = backend.release(lease, service_s, outcome, now, self._queue.count, factor)
+        if taught and size_bytes and now >= self._sizes_due:
+            self._sizes_due = now + SIZES_EVERY_S
             self.sizes.learn(size_bytes, service_s, mean_s)
         if outcome is not Outcome.SERVED or not backend.health.is_untroubled:
             ticket.note(backend, outcome)
             self._judge(lease, outcome, now)
-        self._roster.refresh(backend, now)
-        return self._serve_queue(now) if self._queue.count else ()
+        return self._react(backend, now)
 
     def tick(self, now: float) -> Sequence[Lease]:
         """Put each backend whose back-off is over on trial, let go who was held; return the leases this allows.
@@ -115,13 +123,43 @@ class Fleet:
             self._schedule_trial()
         return self._serve_queue(now)
 
-    def may_retry(self, ticket: Ticket) -> bool:
+    def probed(self, backend: Backend, is_well: bool, now: float, *, hold_s: float = 0.0) -> Sequence[Lease]:
+        """Take in a health check of an idle backend; see `Health.note_check`. Returns as `settle` does."""
+        assert not backend.in_flight, "a backend with work in flight is busy, and not to be checked"
+        backend.health.move(backend.health.note_check(is_well, now, hold_s), now, self._rng)
+        self._schedule_trial()
+        return self._react(backend, now)
+
+    def review(self, now: float) -> Sequence[Lease]:
+        """Pass over backends that may hang, and come back to those that answer; returns as `settle` does.
+
+        To be called a few times a second.
+        """
+        changed = self._silence.review(self.backends, self._forecast.service_s(now), now)
+        for backend in changed:
+            self._roster.refresh(backend, now)
+        return self._serve_queue(now) if changed and self._queue.count else ()
+
+    def may_retry(self, ticket: Ticket, now: float) -> bool:
         """Whether the ticket has attempts left; whether its replay is safe is the caller's to know.
 
         A refused connection is not counted: it cost no backend anything, so only the caller's patience bounds
         it. That is what lets requests survive the time in which every backend is down.
         """
-        return ticket.failures <= self._retries
+        if not ticket.failures:
+            return True
+        has_left = ticket.failures <= self._retries and ticket.deaths < DEATHS_OF_POISON
+        return has_left and self._budget.has_room(self._turn, now)
+
+    def could_retry(self, lease: Lease, now: float) -> bool:
+        """Whether another backend could have the request at once or soon, were this attempt to fail."""
+        ticket = lease.ticket
+        return (
+            ticket.failures < self._retries
+            and ticket.deaths + 1 < DEATHS_OF_POISON
+            and self._budget.has_room(self._turn, now)
+            and any(b.is_in_service and b is not lease.backend and b not in ticket.tried for b in self.backends)
+        )
 
     def drain(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Grant nothing more to the backend; what it has runs on. Returns as `settle` does."""
@@ -132,6 +170,28 @@ class Fleet:
         """Undo `drain`."""
         backend.is_draining = False
         return self._react(backend, now)
+
+    def add(self, spec: BackendSpec, now: float) -> Sequence[Lease]:
+        """Let a new backend join. Returns as `settle` does."""
+        self._assemble([*self.backends, self._enlist(spec)], now)
+        return self._serve_queue(now)
+
+    def remove(self, backend: Backend, now: float) -> None:
+        """Let a backend go, never the last one; what it has in flight is settled as ever, and concerns nobody else."""
+        assert len(self.backends) > 1, "a fleet has at least one backend"
+        backend.is_draining = backend.is_gone = True
+        self._assemble([one for one in self.backends if one is not backend], now)
+
+    def adopt(self, backend: Backend, spec: BackendSpec, now: float) -> Sequence[Lease]:
+        """Give a backend another weight or limit. Returns as `settle` does."""
+        backend.adopt(spec, learns=self._learns)
+        self._assemble(self.backends, now)
+        return self._serve_queue(now)
+
+    def set_bounds(self, queue_size: int, retries: int) -> None:
+        """Let another number of requests wait, and be tried again; who waits already stays."""
+        self._queue.size = queue_size
+        self._retries = retries
 
     def expected_wait_s(self, ticket: Ticket, now: float) -> float:
         """Return an honest estimate of how long the ticket would wait if it came now, in seconds.
@@ -159,6 +219,18 @@ class Fleet:
             order=self.order,
             size_explains=self.sizes.explained,
         )
+
+    def _enlist(self, spec: BackendSpec) -> Backend:
+        return Backend(spec, next(self._numbers), learns=self._learns)
+
+    def _assemble(self, backends: Sequence[Backend], now: float) -> None:
+        """Make these the members; a roster is made anew, because it keeps them by what may have changed."""
+        self.backends = tuple(backends)
+        self._roster = roster_for(self.policy_name, self.backends, POLICIES[self.policy_name](), self._rng)
+        for backend in self.backends:
+            self._roster.refresh(backend, now)
+        self._forecast = Forecast(self.backends)
+        self._schedule_trial()
 
     def _choose_untried(self, ticket: Ticket, now: float) -> Backend | None:
         """Choose for a retry: no tried backend while an untried one is in service."""
@@ -221,7 +293,8 @@ class Fleet:
 
     def _react(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Bring the roster up to date with the backend, then serve the queue as far as slots go."""
-        self._roster.refresh(backend, now)
+        if not backend.is_gone:
+            self._roster.refresh(backend, now)
         return self._serve_queue(now) if self._queue.count else ()
 
     def _serve_queue(self, now: float) -> Sequence[Lease]:

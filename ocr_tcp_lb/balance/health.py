@@ -7,7 +7,8 @@ makes it UP.
 Ejection and the last backend: a refused connection may take down even the last one, because a request kept
 out of the queue would only be refused too, in microseconds; so the queue holds them and each short back-off
 sends one to look. Any other failure spares the last one (`SPARED`): somebody answers there, however badly,
-and holding a minute of requests back would be worse than the errors.
+and holding a minute of requests back would be worse than the errors. Failed health checks count as refused
+connections do: they find out without spending a request.
 """
 
 from enum import Enum, auto
@@ -19,6 +20,7 @@ ERRORS_TO_EJECT = 2  # one 5xx may be the request's fault; two in a row cost at 
 BACKOFF_FIRST_S = 0.5  # a restarted process is back in about this time
 BACKOFF_GROWTH = 1.5  # doubling to 4 s tripled latency when a fleet came back together
 BACKOFF_MAX_S = 5.0
+CHECKS_TO_EJECT = 2  # failed health checks in a row; one SYN may be lost. The first ever decides alone
 DEAR_BACKOFF_FIRST_S = {Outcome.SERVER_ERROR: 10.0, Outcome.SILENT: 120.0}  # here a trial costs a client an error,
 DEAR_BACKOFF_GROWTH = 4.0  # or a whole time-out: in the first 8 minutes 3 see the error, 1 the silence
 DEAR_BACKOFF_MAX_S = 300.0
@@ -42,6 +44,8 @@ class Event(Enum):
     REFUSED = auto()  # no connection
     SPARED = auto()  # a failure other than REFUSED, but nobody else is up
     BACKOFF_OVER = auto()
+    CHECKED_WELL = auto()  # a health check went well; the trial request is the second opinion
+    CHECKED_ILL = auto()  # health checks in a row failed
     NOTHING = auto()  # the client left, or a pooled connection was stale
 
 
@@ -52,6 +56,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.UP, Event.REFUSED): State.EJECTED,
     (State.UP, Event.SPARED): State.UP,
     (State.UP, Event.BACKOFF_OVER): State.UP,
+    (State.UP, Event.CHECKED_WELL): State.UP,
+    (State.UP, Event.CHECKED_ILL): State.EJECTED,
     (State.UP, Event.NOTHING): State.UP,
     (State.EJECTED, Event.ANSWERED): State.EJECTED,
     (State.EJECTED, Event.ERRED): State.EJECTED,
@@ -59,6 +65,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.EJECTED, Event.REFUSED): State.EJECTED,
     (State.EJECTED, Event.SPARED): State.EJECTED,
     (State.EJECTED, Event.BACKOFF_OVER): State.TRIAL,
+    (State.EJECTED, Event.CHECKED_WELL): State.TRIAL,
+    (State.EJECTED, Event.CHECKED_ILL): State.EJECTED,
     (State.EJECTED, Event.NOTHING): State.EJECTED,
     (State.TRIAL, Event.ANSWERED): State.UP,
     (State.TRIAL, Event.ERRED): State.EJECTED,
@@ -66,6 +74,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.TRIAL, Event.REFUSED): State.EJECTED,
     (State.TRIAL, Event.SPARED): State.TRIAL,
     (State.TRIAL, Event.BACKOFF_OVER): State.TRIAL,
+    (State.TRIAL, Event.CHECKED_WELL): State.TRIAL,
+    (State.TRIAL, Event.CHECKED_ILL): State.EJECTED,
     (State.TRIAL, Event.NOTHING): State.TRIAL,
 }
 
@@ -78,7 +88,18 @@ class Health:
     successor.
     """
 
-    __slots__ = ("_errors_in_a_row", "_last_outcome", "_relapses", "era", "is_untroubled", "retry_at", "state", "takes_requests")
+    __slots__ = (
+        "_checks_failed",
+        "_errors_in_a_row",
+        "_last_outcome",
+        "_relapses",
+        "_was_well",
+        "era",
+        "is_untroubled",
+        "retry_at",
+        "state",
+        "takes_requests",
+    )
 
     def __init__(self) -> None:
         self.state = State.UP
@@ -89,6 +110,8 @@ class Health:
         self._errors_in_a_row = 0
         self._relapses = 0  # ejections since it was last up
         self._last_outcome = Outcome.SERVED
+        self._checks_failed = 0  # in a row
+        self._was_well = False  # by a health check
 
     def take_trial(self) -> None:
         """Let nobody else through until the trial's outcome is noted."""
@@ -113,9 +136,27 @@ class Health:
             return Event.FAILED
         return Event.NOTHING
 
+    def note_check(self, is_well: bool, now: float, hold_s: float) -> Event:
+        """Count a health check and return the event that it is.
+
+        A failed one puts the next trial off until `hold_s` from now. A good one brings it forward, unless the last
+        requests got errors or silence: such a backend answers checks, and no check can say that it is cured.
+        """
+        if is_well:
+            self._checks_failed = 0
+            self._was_well = True
+            return Event.NOTHING if self._last_outcome in DEAR_BACKOFF_FIRST_S else Event.CHECKED_WELL
+        self._checks_failed += 1
+        self.retry_at = max(self.retry_at, now + hold_s)
+        if self._was_well and self.state is State.UP and self._checks_failed < CHECKS_TO_EJECT:
+            return Event.NOTHING
+        self._last_outcome = Outcome.CONNECT_FAILED
+        return Event.CHECKED_ILL
+
     def may_be_spared(self, event: Event) -> bool:
         """Whether the event would eject, in a way that the last backend is spared from."""
-        return event is not Event.REFUSED and TRANSITIONS[self.state, event] is State.EJECTED
+        can_be = event is not Event.REFUSED and event is not Event.CHECKED_ILL
+        return can_be and TRANSITIONS[self.state, event] is State.EJECTED
 
     def move(self, event: Event, now: float, rng: Rng) -> bool:
         """Apply an event; return whether the state changed."""
@@ -128,10 +169,13 @@ class Health:
         self._errors_in_a_row = 0
         self.is_untroubled = state is State.UP
         if state is State.EJECTED:
-            self.retry_at = now + self._backoff_s() * (1 + BACKOFF_JITTER * (2 * rng.random() - 1))
+            until = now + self._backoff_s() * (1 + BACKOFF_JITTER * (2 * rng.random() - 1))
+            self.retry_at = max(until, self.retry_at)  # a failed check may have put it off further
             self._relapses += 1
-        elif state is State.UP:
-            self._relapses = 0
+        else:
+            self.retry_at = 0.0
+            if state is State.UP:
+                self._relapses = 0
         return True
 
     def _backoff_s(self) -> float:

@@ -71,23 +71,24 @@ class ByLevel:
 
     def learn(self, level: int, service_s: float) -> None:
         """Take in one answer."""
-        log_s = math.log(max(service_s, 1e-6))
+        log_s = math.log(service_s if service_s > 1e-6 else 1e-6)
         if not self._alone_count:
             self._alone_log = log_s
-        x = math.log(level)
-        above = log_s - self._alone_log
+        residual = above = log_s - self._alone_log
+        self._count = count = self._count + 1
         if level == 1:
             self._alone_count += 1
-            self._alone_log += max(0.05, 1 / self._alone_count) * above
-            self._forget(self.FADE)
+            self._alone_log += (0.05 if self._alone_count > 20 else 1 / self._alone_count) * above
+            if self._sxx:
+                self._forget(self.FADE)
         else:
+            x = math.log(level)
             self._forget(self.MEMORY)
             self._sx += x
             self._sxx += x * x
             self._sxy += x * log_s
-        self._count += 1
-        residual = above - (x * self._gain / self._sxx if self._sxx else 0.0)
-        self._noise += max(0.05, 1 / self._count) * (residual * residual - self._noise)
+            residual -= x * self._gain / self._sxx
+        self._noise += (0.05 if count > 20 else 1 / count) * (residual * residual - self._noise)
 
     def _forget(self, kept: float) -> None:
         self._sx *= kept
@@ -152,10 +153,15 @@ class Learned:
 
     def on_answer(self, attempt: InFlight, service_s: float | None, now: float, waiting: int) -> bool:
         """Weigh an answer; one that was sent within the believed slots speaks for the speed."""
-        in_flight = len(self._out)
-        elders = self._depart(attempt, now if service_s is None else attempt.granted_at + service_s)
-        flight = self._out.pop(attempt)
-        if in_flight >= self.sure:
+        out = self._out
+        if attempt not in out:  # granted under a limit that the operator has replaced
+            return service_s is not None
+        in_flight = len(out)
+        elders = 0
+        if in_flight > 1:
+            elders = self._depart(attempt, now if service_s is None else attempt.granted_at + service_s)
+        flight = out.pop(attempt)
+        if in_flight >= self.sure and self.limit <= self.sure:
             self._rest_from_probing(waiting)
         if service_s is None:
             return False
@@ -191,8 +197,6 @@ class Learned:
         return elders
 
     def _rest_from_probing(self, waiting: int) -> None:
-        if self.limit > self.sure:
-            return
         self._rest -= 1 + min(waiting, HURRY)
         if self._rest <= 0:
             self.limit = self.sure + 1

@@ -26,6 +26,7 @@ class Ticket:
     tried: Set[Backend] = frozenset()  # backends where an attempt failed
     attempts: int = 0  # leases granted so far
     failures: int = 0  # attempts that may have cost a backend work; a refused connection is none
+    deaths: int = 0  # backends that broke while they had it
     priority: int = USUAL_PRIORITY  # 0 is the most urgent, 9 the least
     key: str = ""  # whose request it is; keys share the queue fairly
 
@@ -40,6 +41,8 @@ class Ticket:
             self.tried = self.tried | {backend}
             if outcome is not Outcome.CONNECT_FAILED:
                 self.failures += 1
+            if outcome is Outcome.BROKE:
+                self.deaths += 1
 
 
 @dataclass(slots=True, eq=False)

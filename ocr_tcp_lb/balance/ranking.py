@@ -88,7 +88,8 @@ class Ranking:
         place = self._places[backend]
         in_flight, sure = backend.in_flight, backend.limiter.sure
         # `is_eligible` written out: this runs twice a request
-        if not backend.health.takes_requests or backend.is_draining or in_flight >= backend.limiter.limit:
+        is_shut = not backend.health.takes_requests or backend.is_draining or backend.is_silent
+        if is_shut or in_flight >= backend.limiter.limit:
             place.entry = None
         elif in_flight < sure:
             self._put(self._free, place, (place.bucket, in_flight / sure, backend.last_turn, backend.number, place))
@@ -99,15 +100,17 @@ class Ranking:
             load = in_flight / sure
             key = (in_flight > sure, place.bucket, load, backend.last_turn, backend.number, place)
             self._put(self._probes, place, key)
-        self._book(place, min(in_flight, int(min(sure, 1e6))) if place.bucket and backend.is_in_service else 0)
+        slots = min(in_flight, int(min(sure, 1e6))) if place.bucket and backend.is_in_service else 0
+        if slots or place.booked_slots:
+            self._book(place, slots)
 
     def _put(self, heap: list[_Entry], place: _Place, entry: _Entry) -> None:
         """Give the place a new entry, in place of the old one where that is on top: the backend just chosen."""
-        if heap and heap[0] is place.entry:
+        old, place.entry = place.entry, entry
+        if heap and heap[0] is old:
             heapq.heapreplace(heap, entry)
-        else:
-            heapq.heappush(heap, entry)
-        place.entry = entry
+            return
+        heapq.heappush(heap, entry)
         if len(heap) > 2 * len(self._places) + 64:
             heap[:] = [one for one in heap if one[-1].entry is one]
             heapq.heapify(heap)

@@ -66,4 +66,4 @@ def _line(name: str, labels: Labels, value: float) -> str:
 def _number(value: float) -> str:
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    return repr(value)
+    return repr(int(value)) if isinstance(value, bool) else repr(value)

@@ -132,6 +132,8 @@ class Attempt:
                 raise ClientGone(str(error)) from error
             if upload.over:
                 request.client.inbox += upload.take_surplus()
+                if upload.streamed and request.lease is not None:
+                    request.lease.granted_at = time.monotonic()  # the upload is the client's time, not the backend's
         if self._reply is None:
             if request.client.channel.readable and not upload.streams:
                 request.client.notice_departure()
@@ -241,6 +243,9 @@ class Attempt:
             and not request.upload.streams
             and not self._hub.draining
         )
+        request.record.answered = answered_at = time.monotonic()
+        if request.lease is not None:
+            request.lease.answered_at = answered_at  # now and not at the end: others are weighed by it meanwhile
         prelude = reply.forwarded(
             minor=head.minor,
             close=not self.client_persists,
@@ -263,7 +268,6 @@ class Attempt:
             connection.channel.presume_empty()
         else:
             self._begin_download(connection, dechunk).begin(prelude, data, sent)
-        request.record.answered = time.monotonic()
         request.record.status = reply.status
 
     def _send(self, message: bytes) -> int:
@@ -275,6 +279,7 @@ class Attempt:
     def _begin_download(self, connection: BackendConnection, dechunk: bool) -> Flow:
         reply = self._reply
         assert reply is not None
+        connection.was_empty = False  # a flow reads no further than its body
         self._download = Flow(
             connection.channel,
             self._request.client.channel,

@@ -1,5 +1,6 @@
 """A request's way to a backend: ask the fleet, wait in the one queue if need be, hold the lease, settle it once."""
 
+import math
 import time
 
 from ocr_tcp_lb.balance.lease import Lease, Outcome, Ticket
@@ -7,33 +8,54 @@ from ocr_tcp_lb.balance.queue import QueueFull
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import AttemptFailed, Refusal
 from ocr_tcp_lb.relay.hub import Hub
+from ocr_tcp_lb.wire import wishes
+from ocr_tcp_lb.wire.head import RequestHead
 
-RETRY_AFTER_S = 1
+LONGEST_RETRY_AFTER_S = 600.0  # also said where nothing is known, as when every backend is down
+REPLAYABLE = (Outcome.BROKE, Outcome.STALE, Outcome.SERVER_ERROR)  # not SILENT: it may still be working
 
 
 class Claim(Ticket):
     """The relay's ticket: the fleet's grants come to it; it holds at most one lease at a time."""
 
-    __slots__ = ("_client", "_hub", "_waits", "lease")
+    __slots__ = ("_client", "_deadline", "_hub", "_waits", "lease")
 
-    def __init__(self, hub: Hub, client: Client, size_bytes: int | None) -> None:
-        super().__init__(None, time.monotonic(), size_bytes)
+    def __init__(self, hub: Hub, client: Client, head: RequestHead | None) -> None:
+        super().__init__(None, time.monotonic())
         self._hub = hub
         self._client = client
         self._waits = False
+        self._deadline: float | None = None  # when the answer is of no more use
         self.lease: Lease | None = None
+        fair_by = hub.config.queue.fair_by
+        if fair_by.by == "address":
+            self.key = client.address
+        if head is not None:
+            self.size_bytes = head.content_length
+            if fair_by.by == "header":
+                self.key = head.value(fair_by.header.lower().encode()).decode("latin-1")
+            if head.has_wishes:
+                self._take_wishes(head)
+
+    def _take_wishes(self, head: RequestHead) -> None:
+        patience_s = wishes.patience_s(head)
+        if patience_s is not None:
+            self._deadline = self.arrived_at + patience_s
+        if self._client.hop.trusted:
+            self.priority = wishes.priority(head) or self.priority
 
     async def obtain(self, *, watch_client: bool) -> Lease:
         """Return a lease, after a wait in the queue if need be; raises as `ask` and `wait` do."""
         return self.lease or (None if self._waits else self.ask()) or await self.wait(watch_client=watch_client)
 
     def ask(self) -> Lease | None:
-        """Return a lease, or None: then `wait`. Raises Refusal when the queue is full."""
+        """Return a lease, or None: then `wait`. Raises Refusal when the queue is full or the answer would be late."""
+        if self._deadline is not None and not self._hub.fleet.can_meet(self, self._deadline, time.monotonic()):
+            raise self._refusal("deadline_unmet", "the answer would come later than the request's deadline")
         try:
             lease = self.lease = self._hub.ask(self)
         except QueueFull as error:
-            message = "every backend is busy and the queue is full"
-            raise Refusal(503, "queue_full", message, RETRY_AFTER_S) from error
+            raise self._refusal("queue_full", "every backend is busy and the queue is full") from error
         self._waits = lease is None
         return lease
 
@@ -48,7 +70,7 @@ class Claim(Ticket):
         try:
             while self.lease is None:
                 if client.expired:
-                    raise Refusal(503, "queue_timeout", "no backend became free in time", RETRY_AFTER_S)
+                    raise self._refusal("queue_timeout", "no backend became free in time")
                 if watch_client:
                     client.notice_departure()
                     client.channel.want_read()
@@ -65,8 +87,16 @@ class Claim(Ticket):
         return self.lease
 
     def _patience_s(self) -> float:
-        """What is left of the queue time-out, which counts from the first time the request asked."""
-        return max(0.0, self._hub.config.queue.timeout_s - (time.monotonic() - self.arrived_at))
+        """What is left of the queue time-out, which counts from the first time the request asked, or of its deadline."""
+        until = self.arrived_at + self._hub.config.queue.timeout_s
+        if self._deadline is not None:
+            until = min(until, self._deadline)
+        return max(0.0, until - time.monotonic())
+
+    def _refusal(self, code: str, message: str) -> Refusal:
+        """A 503 that says when to come back: after the wait that there would be now (RFC 9110 section 10.2.3)."""
+        wait_s = self._hub.fleet.expected_wait_s(self, time.monotonic())
+        return Refusal(503, code, message, max(1, math.ceil(min(wait_s, LONGEST_RETRY_AFTER_S))))
 
     def grant(self, lease: Lease) -> None:
         """Take the lease that the waiting ticket was granted; called from other coroutines and from timers."""
@@ -85,5 +115,5 @@ class Claim(Ticket):
 
         To be asked after the failed attempt was settled.
         """
-        is_safe = failure.nothing_sent or (may_run_twice and failure.outcome in (Outcome.BROKE, Outcome.STALE))
-        return is_safe and self._hub.fleet.may_retry(self) and self._patience_s() > 0
+        is_safe = failure.nothing_sent or (may_run_twice and failure.outcome in REPLAYABLE)
+        return is_safe and self._hub.fleet.may_retry(self, time.monotonic()) and self._patience_s() > 0

@@ -131,9 +131,11 @@ class Client:
             raise ClientGone("the client closed")
         self._half_closed = True
         try:
-            self.channel.send(CONTINUE)
+            sent = self.channel.send(CONTINUE)
         except OSError as error:
             raise ClientGone(str(error)) from error
+        if 0 < sent < len(CONTINUE):  # half an interim reply, and nothing may follow it
+            raise ClientGone("the client does not read")
         self._ask_for_reset()
         for delay_s in PROBED_AFTER_S:
             self._hub.loop.call_later(delay_s, self.wakeup.fire)

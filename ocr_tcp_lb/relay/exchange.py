@@ -49,7 +49,7 @@ class Exchange:
                 return self._persists
             if not request.upload.is_gathered and not request.passes_expectation:
                 await self._gather(request)
-            await self._serve(request, Claim(self._hub, self._client, self._head.content_length))
+            await self._serve(request, Claim(self._hub, self._client, self._head))
         except (RequestError, Refusal) as refusal:
             if record.answered:  # a reply is under way already: a second one would be taken for a part of it
                 record.ending = refusal.code
@@ -104,6 +104,7 @@ class Exchange:
         record.asked = claim.arrived_at
         while True:
             lease = await claim.obtain(watch_client=upload.whole)
+            request.lease = lease
             record.leased = lease.granted_at
             record.attempts += 1
             record.backend = lease.backend.name
@@ -125,7 +126,6 @@ class Exchange:
             finally:
                 begun = None
                 attempt.close()
-                lease.answered_at = record.answered or None
                 claim.settle(outcome)
             if not (upload.is_replayable and claim.may_try_another(failure, may_run_twice=request.may_run_twice)):
                 raise failure.as_refusal() from failure

@@ -51,7 +51,7 @@ class Ride:
         )
         if not (is_here and hub.express) or head.upgrade:
             return await Exchange(hub, client, head).run()
-        claim = self._claim = Claim(hub, client, length)
+        claim = self._claim = Claim(hub, client, head)
         try:
             boarded = self._board()
         except Refusal:
@@ -103,8 +103,10 @@ class Ride:
         channel = connection.channel
         try:
             if channel.sock.send(message) == self._sent:
-                channel.want_read()
-                client.channel.want_read()
+                if not channel.is_watched:
+                    channel.want_read()
+                if not client.channel.is_watched:
+                    client.channel.want_read()
                 client.allow(hub.timeouts.response_s)
                 return True
         except OSError:
@@ -183,7 +185,7 @@ class Ride:
 
     def _free_backend(self, reply: ReplyHead) -> None:
         connection = self._connection
-        connection.channel.presume_empty()
+        connection.channel.readable = False  # see `presume_empty`
         if reply.keep_alive:
             connection.bytes_sent += self._sent
             connection.upstream.give_back(connection)

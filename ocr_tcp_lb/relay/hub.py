@@ -15,7 +15,7 @@ from ocr_tcp_lb.balance.backend import Backend
 from ocr_tcp_lb.balance.fleet import Fleet
 from ocr_tcp_lb.balance.lease import Lease, Outcome, Ticket
 from ocr_tcp_lb.config import Config
-from ocr_tcp_lb.relay.buffers import Slabs
+from ocr_tcp_lb.relay.buffers import Slabs, scratch_view
 from ocr_tcp_lb.relay.deadlines import Deadlines
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.splice import Pipes
@@ -66,6 +66,7 @@ class Hub:
                 config.queue.timeout_s,
             ),
         )
+        self.head_room = scratch_view[: limits.head_bytes]
         self.draining = False
         self.express = True  # whether small requests may take the express lane; off in some tests
         self._id_prefix = secrets.token_hex(6).encode()
@@ -80,7 +81,10 @@ class Hub:
 
     def ask(self, ticket: Ticket) -> Lease | None:
         """Ask the fleet for a backend; None: the ticket waits. Raises what `Fleet.ask` raises."""
-        return self.fleet.ask(ticket, time.monotonic())
+        lease = self.fleet.ask(ticket, time.monotonic())
+        if lease is None and self.fleet.next_event_at < self._tick_at:
+            self._arm_tick()
+        return lease
 
     def settle(self, lease: Lease, outcome: Outcome) -> None:
         """End a lease and pass the freed slot on."""

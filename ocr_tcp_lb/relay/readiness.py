@@ -104,7 +104,7 @@ class Channel:
     backend connection serves one exchange after the other).
     """
 
-    __slots__ = ("_loop", "_reading", "_writing", "fd", "readable", "sock", "wakeup", "writable")
+    __slots__ = ("_loop", "_writing", "fd", "is_watched", "readable", "sock", "wakeup", "writable")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, wakeup: Fires) -> None:
         self._loop = loop
@@ -113,7 +113,7 @@ class Channel:
         self.wakeup = wakeup
         self.readable = False
         self.writable = True
-        self._reading = False
+        self.is_watched = False
         self._writing = False
 
     def __repr__(self) -> str:
@@ -164,9 +164,9 @@ class Channel:
             return 0
 
     def want_read(self) -> None:
-        """Have the wake-up fired when bytes (or an end, or an error) are there."""
-        if not self._reading:
-            self._reading = True
+        """Have the wake-up fired when bytes (or an end, or an error) are there; nothing to do if `is_watched`."""
+        if not self.is_watched:
+            self.is_watched = True
             self._loop.add_reader(self.fd, self._on_readable)
 
     def want_write(self) -> None:
@@ -178,7 +178,7 @@ class Channel:
     def _on_readable(self) -> None:
         if self.readable:  # nobody took the last news
             self._loop.remove_reader(self.fd)
-            self._reading = False
+            self.is_watched = False
             return
         self.readable = True
         self.wakeup.fire()
@@ -209,10 +209,10 @@ class Channel:
         """Close the socket; safe to call twice."""
         if self.fd < 0:
             return
-        if self._reading:
+        if self.is_watched:
             self._loop.remove_reader(self.fd)
         if self._writing:
             self._loop.remove_writer(self.fd)
-        self._reading = self._writing = False
+        self.is_watched = self._writing = False
         self.fd = -1
         self.sock.close()

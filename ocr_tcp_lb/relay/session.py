@@ -49,12 +49,17 @@ class Session:
         """The next request's head; None when the client is done. Raises RequestError, ClientGone."""
         hub, client, channel = self._hub, self._client, self._client.channel
         data, client.inbox = client.inbox, b""
-        client.allow(hub.timeouts.head_s if data else limit_s)
+        client.allow(limit_s)
+        has_begun = False
         while True:
-            if data and (end := head_end(data, hub.limits.head_bytes)):
-                client.inbox = data[end:]
-                channel.presume_empty()
-                return hub.requests.parse(data[:end])
+            if data:
+                if end := head_end(data, hub.limits.head_bytes):
+                    client.inbox = data[end:]
+                    channel.readable = False  # see `presume_empty`
+                    return hub.requests.parse(data[:end])
+                if not has_begun:
+                    has_begun = True
+                    client.allow(hub.timeouts.head_s)
             while not channel.readable:
                 if client.expired:
                     if not data:
@@ -62,18 +67,17 @@ class Session:
                     raise RequestError(408, "head_timeout", "the request's head did not arrive in time")
                 if hub.draining and not data:
                     return None
-                channel.want_read()
+                if not channel.is_watched:
+                    channel.want_read()
                 await client.wakeup
             try:
-                received = channel.receive_into(scratch_view[: hub.limits.head_bytes])
+                received = channel.receive_into(hub.head_room)
             except OSError as error:
                 raise ClientGone(str(error)) from error
             if received is None:
                 continue
             if received == 0:
                 return None
-            if not data:
-                client.allow(hub.timeouts.head_s)
             data += bytes(scratch_view[:received])
 
     async def _refuse(self, error: RequestError) -> None:

@@ -11,12 +11,12 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from ocr_tcp_lb.config import BackendConfig, Config, TrustedProxies, is_local
+from ocr_tcp_lb.config import BackendConfig, Config, TrustedProxies, default_queue_size, is_local
 from ocr_tcp_lb.settings import arguments, configfile
 from ocr_tcp_lb.settings.addresses import LISTEN, BackendUrl
 from ocr_tcp_lb.settings.configfile import Said
 from ocr_tcp_lb.settings.faults import BadValue, ConfigError, Fault, did_you_mean
-from ocr_tcp_lb.settings.table import BACKEND_KEYS, QUEUE_PLACES_PER_BACKEND, Option, options_of
+from ocr_tcp_lb.settings.table import BACKEND_KEYS, Option, options_of
 
 Given = dict[str, list[Said]]
 Values = dict[str, list[Any]]
@@ -173,7 +173,7 @@ def _configured(options: Mapping[str, Option], values: Values) -> Config:
     if "concurrency" in values:
         config = replace(config, backends=_with_concurrency(values["concurrency"][0], config.backends))
     if "queue-size" not in values:
-        config = _placed(config, "queue.size", QUEUE_PLACES_PER_BACKEND * len(config.backends))
+        config = _placed(config, "queue.size", default_queue_size(len(config.backends)))
     return config
 
 

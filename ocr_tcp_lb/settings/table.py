@@ -19,12 +19,14 @@ from ocr_tcp_lb.config import (
     Config,
     LoopName,
     Mode,
+    OrderName,
     PolicyName,
 )
 from ocr_tcp_lb.settings.addresses import BACKEND_URL, LISTEN
 from ocr_tcp_lb.settings.proxies import TRUSTED_PROXIES
 from ocr_tcp_lb.settings.values import (
     CONCURRENCY,
+    FAIR_BY,
     FLAG,
     NAME,
     SEND_PROXY,
@@ -37,8 +39,6 @@ from ocr_tcp_lb.settings.values import (
     or_off,
     size,
 )
-
-QUEUE_PLACES_PER_BACKEND = 16  # what three default backends make of QueueConfig.size
 
 # `check` judges what `run` would do, so it takes the same options.
 _RUN = frozenset({"run", "check"})
@@ -152,9 +152,23 @@ OPTIONS: tuple[Option, ...] = (
         "Who serves next",
         "requests that may wait for a backend",
         "queue.size",
-        default=f"{QUEUE_PLACES_PER_BACKEND} a backend",
+        default="16 a backend, at least 100",
     ),
     Option("queue-timeout", duration(), "Who serves next", "longest wait for a backend", "queue.timeout_s"),
+    Option(
+        "order",
+        choice(*get_args(OrderName)),
+        "Who serves next",
+        "who of the waiting is next: who came first, or with a head start for short requests, by their size",
+        "queue.order",
+    ),
+    Option(
+        "fair-by",
+        FAIR_BY,
+        "Who serves next",
+        "what tells clients apart, so that the many requests of one do not keep others waiting",
+        "queue.fair_by",
+    ),
     Option(
         "retries",
         count(0, 100),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from ocr_tcp_lb.config import FairBy
 from ocr_tcp_lb.settings.faults import BadValue, did_you_mean
 
 TomlScalar = str | int | float | bool
@@ -31,6 +32,7 @@ _NO = frozenset({"false", "no", "off", "0"})
 
 # Names stand in log lines, metric labels and `--backend` keys: no blanks, quotes or commas.
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110 section 5.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,15 @@ def or_off(kind: Kind) -> Kind:
     return Kind(f"{kind.metavar}|off", parse, show)
 
 
+def _parse_fair_by(text: str) -> FairBy:
+    if text in ("address", "off"):
+        return FairBy("address" if text == "address" else "off")
+    kind, _, name = text.partition(":")
+    if kind != "header" or not _FIELD_NAME.fullmatch(name):
+        raise BadValue(f"{text!r} tells no clients apart", "write address, off, or header:NAME, as in header:X-Api-Key")
+    return FairBy("header", name)
+
+
 def _parse_proxy_version(text: str) -> int:
     if text not in ("v1", "v2"):
         raise BadValue(f"{text!r} is no version of the PROXY protocol", "write v1 (text) or v2 (binary), or off")
@@ -169,6 +180,7 @@ def _parse_name(text: str) -> str:
     return text
 
 
+FAIR_BY = Kind("address|header:NAME|off", _parse_fair_by, str)
 SEND_PROXY = or_off(Kind("v1|v2", _parse_proxy_version, lambda version: f"v{version}"))
 CONCURRENCY = Kind("auto|N", _parse_concurrency, lambda value: value)
 FLAG = Kind("yes|no", _parse_flag, bool)

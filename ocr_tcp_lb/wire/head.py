@@ -70,6 +70,21 @@ class RequestHead:
         self.content_length = 0
         self.request_id = b""
 
+    @property
+    def has_wishes(self) -> bool:
+        """Whether there are fields that `wishes` reads."""
+        return self._plan.has_wishes
+
+    def value(self, name: bytes) -> bytes:
+        """Return the value of the field of this lower-case name, lists joined (RFC 9110, 5.3); empty if there is none.
+
+        The name is the operator's or ours, never a client's: each is remembered.
+        """
+        places = self._plan.places_of(name)
+        if len(places) == 1:
+            return self._cells[places[0]]
+        return b", ".join([self._cells[place] for place in places])
+
     def forwarded(self, target: bytes, hop: Hop, request_id: bytes, *, expect: bool = False) -> bytes:
         """Write the head for a backend, always as HTTP/1.1; `expect` asks it to send 100 (Continue)."""
         plan = self._plan

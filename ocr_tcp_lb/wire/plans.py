@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 from ocr_tcp_lb.wire.fields import HOP_BY_HOP, UNREMOVABLE, claims_origin, impersonates
 from ocr_tcp_lb.wire.framing import Framing
-from ocr_tcp_lb.wire.shapes import Pick, picker
+from ocr_tcp_lb.wire.shapes import Pick, picker, positions
 
 # What the two `forwarded` methods append to a head's cells, counted from the end.
 TARGET, CLIENT, PROTO, HOST, REQUEST_ID = range(-5, 0)
 EXTRA = -1
+
+WISHES = frozenset({b"x-priority", b"x-request-deadline-ms", b"prefer"})  # what `wishes` reads
 
 
 class Layout(NamedTuple):
@@ -71,7 +73,19 @@ class RequestPlan:
     expects_continue: bool
     upgrade: bytes
     is_idempotent: bool
+    has_wishes: bool = field(init=False)
+    places: dict[bytes, list[int]] = field(default_factory=dict)  # the cells of fields that were asked for by name
     layouts: list[Layout | None] = field(default_factory=lambda: [None] * 8)
+
+    def __post_init__(self) -> None:
+        self.has_wishes = any(name.lower() in WISHES for name in self.names)
+
+    def places_of(self, name: bytes) -> list[int]:
+        """Return, and remember, the cells that hold the values of the fields of this lower-case name."""
+        places = self.places.get(name)
+        if places is None:
+            places = self.places[name] = positions(self.names, name)
+        return places
 
     def lay_out(self, trusted: bool, expect: bool, upgrading: bool) -> Layout:
         """Make and keep the layout for an exchange of this kind."""

@@ -163,7 +163,7 @@ def test_a_stale_connection_is_nobodys_fault() -> None:
     world.settle(world.lease(ticket), Outcome.STALE)
     assert world.lease(ticket).backend.name == "b1"
     assert not ticket.tried
-    assert world.fleet.may_retry(ticket)
+    assert world.fleet.may_retry(ticket, world.now)
 
 
 def test_retries_are_bounded_but_refused_connections_are_free() -> None:
@@ -172,7 +172,7 @@ def test_retries_are_bounded_but_refused_connections_are_free() -> None:
     may_retry = []
     for outcome in (Outcome.CONNECT_FAILED, *[Outcome.SERVER_ERROR] * 3):
         world.settle(world.lease(ticket), outcome)
-        may_retry.append(world.fleet.may_retry(ticket))
+        may_retry.append(world.fleet.may_retry(ticket, world.now))
     assert may_retry == [True, True, True, False]
 
 
@@ -243,7 +243,7 @@ def test_a_fleet_that_was_down_loses_nobody_in_the_queue() -> None:
         for lease in running:
             grants = world.settle(lease, Outcome.CONNECT_FAILED)
             assert not grants
-            assert world.fleet.may_retry(lease.ticket)
+            assert world.fleet.may_retry(lease.ticket, world.now)
             world.wait(lease.ticket)
         running = list(world.sleep_until_trial())
     while running:
@@ -417,3 +417,39 @@ def test_a_held_request_is_let_go_when_the_fast_backend_does_not_keep_its_promis
     world.now = world.fleet.next_event_at
     assert world.now == pytest.approx(5.0)
     assert [(g.ticket, g.backend.name) for g in world.fleet.tick(world.now)] == [(ticket, "b2")]
+
+
+def test_a_request_that_was_running_on_two_backends_when_they_broke_is_poison() -> None:
+    world = World(*specs(1, 1, 1))
+    ticket = world.ticket()
+    world.settle(world.lease(ticket), Outcome.BROKE)
+    assert world.fleet.may_retry(ticket, world.now)
+    lease = world.lease(ticket)
+    assert not world.fleet.could_retry(lease, world.now)
+    world.settle(lease, Outcome.BROKE)
+    assert not world.fleet.may_retry(ticket, world.now)
+
+
+def test_a_retry_is_possible_only_while_another_backend_is_in_service() -> None:
+    world = World(*specs(1, 1))
+    lease = world.lease()
+    assert world.fleet.could_retry(lease, world.now)
+    world.fleet.drain(next(b for b in world.fleet.backends if b is not lease.backend), world.now)
+    assert not world.fleet.could_retry(lease, world.now)
+
+
+def test_a_good_check_brings_the_trial_forward_and_serves_who_waits() -> None:
+    world = World(*specs(1, concurrency=1))
+    ticket = world.ticket()
+    world.settle(world.lease(ticket), Outcome.CONNECT_FAILED)
+    world.wait(ticket)
+    granted = world.fleet.probed(world.backend("b1"), True, world.now)
+    assert [lease.ticket for lease in granted] == [ticket]
+
+
+def test_a_failed_check_ejects_even_the_last_one_and_the_queue_holds() -> None:
+    world = World(*specs(1))
+    assert world.fleet.probed(world.backend("b1"), False, world.now, hold_s=3.0) == ()
+    world.wait()
+    assert world.fleet.next_event_at == 3.0
+    assert len(world.sleep_until_trial()) == 1

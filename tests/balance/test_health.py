@@ -28,6 +28,8 @@ EXPECTED = {
     Event.REFUSED: (EJECTED, EJECTED, EJECTED),
     Event.SPARED: (UP, EJECTED, TRIAL),
     Event.BACKOFF_OVER: (UP, TRIAL, TRIAL),
+    Event.CHECKED_WELL: (UP, TRIAL, TRIAL),
+    Event.CHECKED_ILL: (EJECTED, EJECTED, EJECTED),
     Event.NOTHING: (UP, EJECTED, TRIAL),
 }
 
@@ -105,6 +107,32 @@ def test_only_a_refused_connection_spares_nobody() -> None:
     spared = {event for event in Event if health.may_be_spared(event)}
     assert spared == {Event.FAILED}
     assert {event for event in Event if health_in(TRIAL).may_be_spared(event)} == {Event.ERRED, Event.FAILED}
+
+
+def test_the_first_check_decides_alone_and_later_ones_together() -> None:
+    assert Health().note_check(False, 0.0, 0.0) is Event.CHECKED_ILL
+    health = Health()
+    assert health.note_check(True, 0.0, 0.0) is Event.CHECKED_WELL
+    assert health.note_check(False, 2.0, 0.0) is Event.NOTHING, "one may be lost"
+    assert health.note_check(True, 4.0, 0.0) is Event.CHECKED_WELL
+    assert health.note_check(False, 6.0, 0.0) is Event.NOTHING
+    assert health.note_check(False, 8.0, 0.0) is Event.CHECKED_ILL
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SERVER_ERROR, Outcome.SILENT])
+def test_a_check_does_not_cut_short_the_back_off_of_what_it_cannot_see(outcome: Outcome) -> None:
+    health = health_in(UP)
+    health.note(outcome)
+    health.move(Event.FAILED, 0.0, MiddleRng())
+    assert health.note_check(True, 1.0, 0.0) is Event.NOTHING
+    health.note_check(False, 2.0, 0.0)  # it was restarted
+    assert health.note_check(True, 3.0, 0.0) is Event.CHECKED_WELL
+
+
+def test_a_failed_check_puts_the_trial_off() -> None:
+    health = health_in(EJECTED)
+    health.note_check(False, 10.0, 3.0)
+    assert health.retry_at == 13.0
 
 
 def test_a_trial_lets_one_request_through_until_its_outcome_is_known() -> None:

@@ -85,7 +85,7 @@ class Histories(RuleBasedStateMachine):
         self.now += seconds
         lease = self.leases.pop(index % len(self.leases))
         self.granted(self.fleet.settle(lease, outcome, self.now))
-        if retry and self.fleet.may_retry(lease.ticket):
+        if retry and self.fleet.may_retry(lease.ticket, self.now):
             self.ask(lease.ticket)
 
     @precondition(lambda self: self.newcomers or self.retries)

@@ -44,7 +44,16 @@ def three_free_ports() -> int:
 
 
 def demo(first_port: int) -> subprocess.Popen[str]:
-    options = ["--listen", "127.0.0.1:0", "--workers-from", str(first_port), "--access-log", "off"]
+    options = [
+        "--listen",
+        "127.0.0.1:0",
+        "--workers-from",
+        str(first_port),
+        "--access-log",
+        "off",
+        "--admin",
+        "127.0.0.1:0",
+    ]
     argv = [sys.executable, "-m", "ocr_tcp_lb", "demo", *options]
     return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
 

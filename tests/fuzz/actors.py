@@ -326,13 +326,13 @@ class Backend:
             return
         data = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * chance.choice((0, 0, 0, 1, 3))
         reply, self._then = self._reply(request)
+        runs_to_end = self._then == "close" and b"Content-Length" not in reply and b"chunked" not in reply
         if chance.random() < 0.12:
-            runs_to_end = self._then == "close" and b"Content-Length" not in reply and b"chunked" not in reply
             reply = reply[: chance.randint(0, len(reply))]
             self._then = chance.choice(("close", "reset"))
             if runs_to_end:  # the one framing whose end cannot be told from a break
                 self._ledger.replies[request.number].append(reply.partition(b"\r\n\r\n")[2])
-        elif chance.random() < 0.05:
+        elif chance.random() < 0.05 and not runs_to_end:
             self._poison, reply = reply[-1:] + POISON, reply[:-1]
         self._outgoing = data + reply
 

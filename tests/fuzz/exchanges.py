@@ -10,6 +10,7 @@ to four clients with up to six requests each. Its number is its seed: a failure 
 import argparse
 import errno
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -43,6 +44,7 @@ class World:
         self._loop = Loop(chance)
         self._actors: list[Client | Backend] = []
         self._sessions = 0
+        self.exchanges = 0
         self._is_down = chance.random() < 0.1
         self._hub = self._make_hub()
 
@@ -56,10 +58,14 @@ class World:
             timeouts=TIMEOUTS,
             retries=chance.choice((0, 2)),
         )
-        hub = build_hub(self._loop, config, lambda record: None)  # type: ignore[arg-type]
+        with mock.patch("random.Random", lambda: chance):  # the fleet's own: one seed decides everything
+            hub = build_hub(self._loop, config, self._count)  # type: ignore[arg-type]
         hub.requests, hub.replies = PARSERS
         hub.pipes = Pipes(most=0)  # a simulated socket has nothing to splice
         return hub
+
+    def _count(self, record: object) -> None:
+        self.exchanges += 1
 
     def new_socket(self, family: int) -> "Outgoing":
         """A socket for the balancer's way to a backend."""
@@ -88,7 +94,7 @@ class World:
             self._actors.append(Backend(theirs, self.ledger, self._chance, self._loop))
 
     def run(self) -> int:
-        """Let it all happen; returns how many requests there were. Fails if an invariant does."""
+        """Let it all happen; returns how many exchanges there were. Fails if an invariant does."""
         with (
             mock.patch("time.monotonic", self._loop.time),
             mock.patch.object(Upstream, "_new_socket", self.new_socket),
@@ -98,7 +104,7 @@ class World:
                 self._enter()
             self._turn_until_all_have_left()
             self._check()
-        return len(self.ledger.requests)
+        return self.exchanges
 
     def _enter(self) -> None:
         """A client connects."""
@@ -141,7 +147,7 @@ class World:
 
 def _fail(message: str, *values: object) -> None:
     """What a session would log as its own mistake ends the run."""
-    raise AssertionError(message % values)
+    raise AssertionError(f"{message % values}: {sys.exception()!r}")
 
 
 class Outgoing(Socket):
@@ -156,22 +162,22 @@ class Outgoing(Socket):
 
 
 def run(count: int, seed: int, report: Callable[[str], None] = lambda line: None) -> Counter[str]:
-    """Simulate worlds until they had `count` requests; returns what became of those."""
+    """Simulate worlds until they had `count` exchanges; returns what became of those."""
     came: Counter[str] = Counter()
     began, number, reported = time.perf_counter(), seed, 0
-    while came["requests"] < count:
+    while came["exchanges"] < count:
         world = World(number)
         try:
-            came["requests"] += world.run()
+            came["exchanges"] += world.run()
         except Exception as error:
             raise AssertionError(f"world {number}: {error!r}") from error
         came["delivered"] += world.ledger.delivered
         came["refused"] += world.ledger.refused
         came["broken"] += world.ledger.broken
         number += 1
-        if came["requests"] - reported >= 50_000:
-            reported = came["requests"]
-            report(f"{number - seed:,} worlds, {dict(came)}, {reported / (time.perf_counter() - began):,.0f} requests/s")
+        if came["exchanges"] - reported >= 50_000:
+            reported = came["exchanges"]
+            report(f"{number - seed:,} worlds, {dict(came)}, {reported / (time.perf_counter() - began):,.0f} exchanges/s")
     report(f"{number - seed:,} worlds from {seed}, every invariant held: {dict(came)}")
     return came
 

@@ -24,7 +24,7 @@ class Table:
         assert self.holder.ask() is not None
         self.client: Client
         self.client, self.far = guest(self.lb)
-        self.claim = Claim(self.lb.hub, self.client, 10)
+        self.claim = Claim(self.lb.hub, self.client, None)
 
     def _client(self) -> Client:
         self.holding, self.far_holder = guest(self.lb)

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
@@ -99,6 +100,8 @@ class Http:
             writer.transport.abort()
         finally:
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h11.Connection(h11.SERVER, HEAD_LIMIT_BYTES)
@@ -109,7 +112,8 @@ class Http:
             await _linger(reader, writer)
             return
         if request is not None:
-            writer.write(_message(connection, self._answer(request)))
+            reply = self._answer(request)
+            writer.write(_message(connection, reply, head_only=request.method == "HEAD"))
             await writer.drain()
 
     async def close(self) -> None:
@@ -155,8 +159,8 @@ def _request(head: h11.Request, body: bytes) -> Request:
     return Request(head.method.decode("ascii"), target.path, query, fields, body)
 
 
-def _message(connection: h11.Connection, reply: Reply) -> bytes:
-    """The whole reply as bytes; h11 leaves the body out where there must be none (HEAD)."""
+def _message(connection: h11.Connection, reply: Reply, *, head_only: bool = False) -> bytes:
+    """The whole reply as bytes, the head alone for HEAD; nothing if the connection is past that."""
     fields = {
         "Content-Type": reply.content_type,
         "Content-Length": str(len(reply.body)),
@@ -167,10 +171,8 @@ def _message(connection: h11.Connection, reply: Reply) -> bytes:
     }
     if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
         return b""
-    parts = [connection.send(h11.Response(status_code=reply.status, headers=list(fields.items())))]
-    parts.append(connection.send(h11.Data(data=reply.body)))
-    parts.append(connection.send(h11.EndOfMessage()))
-    return b"".join(part for part in parts if part)
+    head = connection.send(h11.Response(status_code=reply.status, headers=list(fields.items()))) or b""
+    return head if head_only else head + reply.body
 
 
 async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,7 +11,7 @@ from ocr_tcp_lb.ops.admin.gate import AdminError, Gate
 from ocr_tcp_lb.ops.admin.http import READ_BYTES, Http
 from ocr_tcp_lb.ops.admin.site import Site
 from ocr_tcp_lb.ops.monitor import Monitor
-from ocr_tcp_lb.relay.listener import ListenError, open_listeners
+from ocr_tcp_lb.relay.listener import BACKLOG, ListenError, open_listeners
 
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -64,9 +64,9 @@ class AdminListener:
             http = Http(Site(self._monitor, Gate(address, self._token)).answer)
             if isinstance(address, UnixAddress):
                 self._files += [address.path] if owns_files else []
-                server = await asyncio.start_unix_server(http.welcome, sock=sock, limit=READ_BYTES)
+                server = await asyncio.start_unix_server(http.welcome, sock=sock, limit=READ_BYTES, backlog=BACKLOG)
             else:
-                server = await asyncio.start_server(http.welcome, sock=sock, limit=READ_BYTES)
+                server = await asyncio.start_server(http.welcome, sock=sock, limit=READ_BYTES, backlog=BACKLOG)
             self.addresses.append(address)
             self._served.append(http)
             self._servers.append(server)
@@ -77,6 +77,8 @@ class AdminListener:
             server.close()
         for http in self._served:
             await http.close()
+        for server in self._servers:
+            await server.wait_closed()
         for path in self._files:
             with suppress(OSError):
                 os.unlink(path)

@@ -1,0 +1,41 @@
+"""How many retries are good for everybody: a share of recent traffic, and never less than a small fleet needs.
+
+Without a budget, a fleet that fails a third of its requests gets a third more of them, and then fails the rest. What
+is counted are attempts that may have cost a backend work; a refused connection costs nothing and needs no budget.
+"""
+
+import math
+
+SHARE = 0.2  # retries for each request; Finagle and linkerd use 20 %
+FLOOR = 100.0  # retries within the window that are always allowed; Finagle: 10 a second for 10 seconds
+WINDOW_S = 10.0  # time constant of "recent"
+DEATHS_OF_POISON = 2  # a request that was running on so many backends when they broke is tried on no other
+
+
+class RetryBudget:
+    """Requests and retries of the recent past; the requests are told as the fleet's count of grants, which is free."""
+
+    __slots__ = ("_counted_at", "_granted", "_requests", "_retries")
+
+    def __init__(self) -> None:
+        self._granted = 0  # when last counted
+        self._counted_at = 0.0
+        self._requests = 0.0
+        self._retries = 0.0
+
+    def has_room(self, granted: int, now: float) -> bool:
+        """Whether one more retry is within the budget; `granted` is how many leases there were in all."""
+        requests, retries = self._recent(granted, now)
+        return retries + 1 <= FLOOR + SHARE * requests
+
+    def spend(self, granted: int, now: float) -> None:
+        """Count a retry."""
+        requests, retries = self._recent(granted, now)
+        self._requests, self._retries = requests, retries + 1
+        self._granted, self._counted_at = granted, now
+
+    def _recent(self, granted: int, now: float) -> tuple[float, float]:
+        """The requests and retries that still count; what was granted since the last look counts in full."""
+        kept = math.exp(min(0.0, self._counted_at - now) / WINDOW_S)
+        fresh = min(granted - self._granted, granted)
+        return self._requests * kept + fresh, self._retries * kept

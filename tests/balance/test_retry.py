@@ -1,0 +1,35 @@
+from ocr_tcp_lb.balance.retry import FLOOR, SHARE, WINDOW_S, RetryBudget
+
+
+def spend_all(budget: RetryBudget, granted: int, now: float) -> int:
+    count = 0
+    while budget.has_room(granted, now):
+        budget.spend(granted, now)
+        count += 1
+    return count
+
+
+def test_a_quiet_fleet_may_retry_as_often_as_the_floor_says() -> None:
+    assert spend_all(RetryBudget(), 0, 0.0) == FLOOR
+
+
+def test_traffic_earns_a_share_of_retries() -> None:
+    assert spend_all(RetryBudget(), 1000, 0.0) == FLOOR + SHARE * 1000
+
+
+def test_a_request_earns_only_once() -> None:
+    budget = RetryBudget()
+    spend_all(budget, 1000, 0.0)
+    assert not budget.has_room(1000, 0.0)
+
+
+def test_what_was_spent_is_forgotten_with_time() -> None:
+    budget = RetryBudget()
+    spend_all(budget, 0, 0.0)
+    assert not budget.has_room(0, WINDOW_S / 1000)
+    assert spend_all(budget, 0, 30 * WINDOW_S) >= FLOOR - 1
+
+
+def test_asking_spends_nothing() -> None:
+    budget = RetryBudget()
+    assert all(budget.has_room(0, 0.0) for _ in range(1000))

@@ -1,0 +1,77 @@
+"""Messages of the admin listener: read as HTTP, bounded in size, number and time."""
+
+import asyncio
+
+import pytest
+from relay.support import House, until
+
+from ocr_tcp_lb.ops.admin import http
+from ops.house import raw, watched
+
+
+async def test_request_in_pieces_is_answered_once_and_the_connection_ends(house: House) -> None:
+    lb = house.balancer([house.backend()])
+    async with watched(lb) as admin:
+        reader, writer = await asyncio.open_connection(admin.address.host, admin.address.port)  # type: ignore[union-attr]
+        for byte in b"GET /healthz HTTP/1.1\r\nHost: localhost:4998\r\n\r\n":
+            writer.write(bytes([byte]))
+            await writer.drain()
+        got = await reader.read()
+        writer.close()
+    assert got.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nConnection: close\r\n" in got
+    assert got.endswith(b"\r\n\r\nok\n")
+
+
+async def test_head_gets_no_body(house: House) -> None:
+    async with watched(house.balancer([house.backend()])) as admin:
+        got = await admin.ask("/healthz", "HEAD")
+    assert (got.status, got.fields["content-length"], got.body) == (200, "3", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000, 431),
+        (b"GET /\xff HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 400),
+        (b"POST /control/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 70000\r\n\r\n" + bytes(70_000), 413),
+    ],
+)
+async def test_what_cannot_be_read_is_refused_with_a_reason_that_arrives(
+    house: House, data: bytes, status: int
+) -> None:
+    async with watched(house.balancer([house.backend()])) as admin:
+        got = await raw(admin.address, data)
+    assert got.startswith(b"HTTP/1.1 %d " % status)
+    assert b'"error"' in got
+
+
+async def test_client_that_leaves_without_a_request_is_forgotten(house: House) -> None:
+    async with watched(house.balancer([house.backend()])) as admin:
+        _, writer = await asyncio.open_connection(admin.address.host, admin.address.port)  # type: ignore[union-attr]
+        served = admin.listener._served[0]
+        await until(lambda: served.connections == 1)
+        writer.close()
+        await until(lambda: served.connections == 0)
+
+
+async def test_thousand_idle_connections_lock_nobody_out(house: House) -> None:
+    async with watched(house.balancer([house.backend()])) as admin:
+        served = admin.listener._served[0]
+        idle = []
+        for _ in range(20):
+            idle += await asyncio.gather(
+                *(asyncio.open_connection(admin.address.host, admin.address.port) for _ in range(50))  # type: ignore[union-attr]
+            )
+            assert served.connections <= http.MOST_CONNECTIONS
+        assert (await admin.ask("/healthz")).status == 200
+        for _, writer in idle:
+            writer.transport.abort()
+        await until(lambda: served.connections == 0)
+
+
+async def test_connection_that_says_nothing_ends_by_itself(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "EXCHANGE_S", 0.05)
+    async with watched(house.balancer([house.backend()])) as admin:
+        assert await raw(admin.address, b"GET / HT") == b""
