@@ -17,6 +17,9 @@ from bench.sim_fleets import RESPONSE_TIMEOUT_S, Arrival, FleetCase
 from bench.sim_workers import Job, Shared, Slots, Worker, WorkerSpec
 from ocr_tcp_lb.balance import Lease, Outcome, Ticket
 
+LOST_S = 100_000.0  # no trace and no backlog lasts for a day
+REVIEW_S = 0.25  # how often the relay lets the fleet look for backends that fell silent
+
 
 class Named(Protocol):
     """A backend, as far as the engine cares."""
@@ -42,7 +45,8 @@ class Scheduler(Protocol):
     def tick(self, now: float) -> Sequence[Grant]: ...
     @property
     def next_event_at(self) -> float: ...
-    def may_retry(self, ticket: Ticket) -> bool: ...
+    def may_retry(self, ticket: Ticket, now: float) -> bool: ...
+    def review(self, now: float) -> Sequence[Grant]: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -85,8 +89,9 @@ class Simulation:
         for request in requests:
             self.at(request.arrival.at, lambda request=request: self._arrive(request))  # type: ignore[misc]
         self._unfinished = len(requests)
+        self.at(REVIEW_S, self._review)
         while self._unfinished:
-            assert self._events, f"{self._unfinished} requests were lost"
+            assert self.now < LOST_S, f"{self._unfinished} requests were lost"
             self.now, _, call = heapq.heappop(self._events)
             call()
         return requests
@@ -116,7 +121,7 @@ class Simulation:
         for lease_granted in granted:
             self._start(lease_granted)
         is_harmless = outcome in (Outcome.CONNECT_FAILED, Outcome.BROKE, Outcome.STALE)
-        if is_harmless and self._scheduler.may_retry(lease.ticket):
+        if is_harmless and self._scheduler.may_retry(lease.ticket, self.now):
             self._ask(lease.ticket)
         else:
             request = cast(Request, lease.ticket.owner)
@@ -124,6 +129,12 @@ class Simulation:
             request.done_at, request.outcome = self.now, outcome
             self._unfinished -= 1
         self._arm_tick()
+
+    def _review(self) -> None:
+        for lease in self._scheduler.review(self.now):
+            self._start(lease)
+        self._arm_tick()
+        self.at(self.now + REVIEW_S, self._review)
 
     def _arm_tick(self) -> None:
         due = self._scheduler.next_event_at
@@ -187,8 +198,11 @@ class Ideal:
     def next_event_at(self) -> float:
         return self._wakes[0] if self._wakes else math.inf
 
-    def may_retry(self, ticket: Ticket) -> bool:
+    def may_retry(self, ticket: Ticket, now: float) -> bool:
         return True
+
+    def review(self, now: float) -> list[_IdealLease]:
+        return []
 
     def _serve(self, now: float) -> list[_IdealLease]:
         grants = []

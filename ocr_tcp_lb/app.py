@@ -14,21 +14,22 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import ocr_tcp_lb
-from ocr_tcp_lb.balance.backend import BackendSpec
 from ocr_tcp_lb.balance.fleet import Fleet
-from ocr_tcp_lb.config import Address, Config
+from ocr_tcp_lb.config import DEFAULT_ADMIN, Address, Config
+from ocr_tcp_lb.control import Operator
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.ops.accesslog import Clock, Formatter, json_formatter, text_formatter
-from ocr_tcp_lb.ops.admin.gate import read_token
+from ocr_tcp_lb.ops.admin.gate import AdminError, read_token
 from ocr_tcp_lb.ops.admin.listener import AdminListener, bind, demand_token, page_url
 from ocr_tcp_lb.ops.journal import is_journal, set_up_messages
 from ocr_tcp_lb.ops.monitor import About, Monitor
 from ocr_tcp_lb.ops.outlet import Outlet
 from ocr_tcp_lb.ops.systemd import Notifier, passed_sockets
 from ocr_tcp_lb.ops.tally import Tally
-from ocr_tcp_lb.relay.hub import Hub
+from ocr_tcp_lb.relay.hub import Hub, spec_of
 from ocr_tcp_lb.relay.listener import open_listeners
 from ocr_tcp_lb.relay.loop import choose_loop
+from ocr_tcp_lb.relay.probe import Prober
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.server import Server
 from ocr_tcp_lb.relay.upstream import Upstream
@@ -40,11 +41,16 @@ class StartError(LoadBalancerError):
     """The balancer cannot start with this configuration on this machine."""
 
 
-def run(config: Config, on_ready: Callable[[Sequence[Address]], None] | None = None) -> int:
+def run(
+    config: Config,
+    on_ready: Callable[[Sequence[Address]], None] | None = None,
+    load: Callable[[], Config] | None = None,
+) -> int:
     """Run until SIGTERM or SIGINT; returns the process's exit code.
 
     0: every request was served; 1: some had to be cut off when the drain time-out passed, or at a second signal.
-    `on_ready` is called with the addresses once clients are accepted. Raises StartError.
+    `on_ready` is called with the addresses once clients are accepted, `load` for the configuration anew at SIGHUP.
+    Raises StartError.
     """
     set_up_messages(sys.stderr.fileno())
     try:
@@ -53,7 +59,7 @@ def run(config: Config, on_ready: Callable[[Sequence[Address]], None] | None = N
     except LoadBalancerError as error:
         raise StartError(str(error)) from error
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(_serve(config, loop_name, doors, on_ready))
+        return runner.run(_serve(config, loop_name, doors, on_ready, load))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ def open_doors(config: Config) -> Doors:
     """Bind what is configured, or take what systemd passed; nothing stays open if anything fails."""
     passed = passed_sockets()
     token = read_token(config.admin_token_file) if config.admin_token_file else ""
-    admin = passed.admin or (bind(config.admin) if config.admin is not None else ())
+    admin = passed.admin or _open_admin(config)
     try:
         demand_token(admin, token)
         clients = passed.clients or open_listeners(config.listen)
@@ -86,27 +92,49 @@ def open_doors(config: Config) -> Doors:
     return Doors(clients, admin, token, were_passed=bool(passed.clients))
 
 
+def _open_admin(config: Config) -> Sequence[socket.socket]:
+    """The admin sockets; a second balancer on one machine finds the default port taken and goes without."""
+    if config.admin is None:
+        return ()
+    try:
+        return bind(config.admin)
+    except AdminError as error:
+        if config.admin != DEFAULT_ADMIN:
+            raise
+        log.warning("%s", error)
+        return ()
+
+
 async def _serve(
-    config: Config, loop_name: str, doors: Doors, on_ready: Callable[[Sequence[Address]], None] | None
+    config: Config,
+    loop_name: str,
+    doors: Doors,
+    on_ready: Callable[[Sequence[Address]], None] | None,
+    load: Callable[[], Config] | None,
 ) -> int:
     loop = asyncio.get_running_loop()
     outlet = Outlet(loop, sys.stdout.fileno()) if config.access_log != "off" else None
     tally = Tally() if doors.admin else None
     hub = build_hub(loop, config, on_record(config, outlet, tally))
-    server = Server(hub, doors.clients)
+    prober = Prober(hub, random.Random())
     notifier = Notifier()
     async with AsyncExitStack() as ending:
         if outlet is not None:
             ending.callback(outlet.close)
         ending.callback(hub.close)
+        ending.callback(prober.close)
         ending.callback(notifier.close)
         stop = _stop_on_signals(loop)
+        await prober.start()
+        server = Server(hub, doors.clients)
+        operator = Operator(hub, server, load, owns_listeners=not doors.were_passed)
+        loop.add_signal_handler(signal.SIGHUP, _reload, operator, notifier)
         announce(config, loop_name, server.addresses, were_passed=doors.were_passed)
         if tally is not None:
             about = About(ocr_tcp_lb.__version__, loop_name, platform.python_version(), config.mode, time.time())
             monitor = Monitor(hub, server, tally, about, outlet, notifier)
             ending.callback(monitor.close)
-            await _open_to_operators(monitor, doors, ending)
+            await _open_to_operators(monitor, doors, operator, ending)
         _calm_garbage_collector()
         notifier.ready(f"listening on {', '.join(map(str, server.addresses))}")
         notifier.feed_watchdog(loop)
@@ -114,12 +142,12 @@ async def _serve(
             on_ready(server.addresses)
         await stop.wait()
         notifier.stopping("finishing what is under way")
-        return await _drain(config, server, stop)
+        return await _drain(hub.config, server, stop)
 
 
-async def _open_to_operators(monitor: Monitor, doors: Doors, ending: AsyncExitStack) -> None:
+async def _open_to_operators(monitor: Monitor, doors: Doors, operator: Operator, ending: AsyncExitStack) -> None:
     """Start the admin listener; it stays open through the drain, so that one can watch it."""
-    listener = AdminListener(monitor, doors.token)
+    listener = AdminListener(monitor, doors.token, operator.do)
     ending.push_async_callback(listener.close)
     await listener.start(doors.admin, owns_files=not doors.were_passed)
     log.info("status page, metrics and control: %s", ", ".join(map(page_url, listener.addresses)))
@@ -127,7 +155,7 @@ async def _open_to_operators(monitor: Monitor, doors: Doors, ending: AsyncExitSt
 
 def build_hub(loop: asyncio.AbstractEventLoop, config: Config, on_record: Callable[[Record], None]) -> Hub:
     """Wire the fleet and the upstreams of a configuration into what the relay shares."""
-    specs = [BackendSpec(one.name, one.weight, one.concurrency) for one in config.backends]
+    specs = [spec_of(one) for one in config.backends]
     queue = config.queue
     fleet = Fleet(specs, config.policy, queue.size, random.Random(), retries=config.retries, order=queue.order)
     upstreams = {one.name: Upstream(loop, one) for one in config.backends}
@@ -198,6 +226,19 @@ class Stop:
     async def wait_for_second(self) -> None:
         """Until the second signal."""
         await self._insisted.wait()
+
+
+def _reload(operator: Operator, notifier: Notifier) -> None:
+    """SIGHUP: a configuration with faults is refused, and the old one runs on."""
+    notifier.reloading()
+    try:
+        status = operator.reload()
+        log.info("%s", status)
+    except LoadBalancerError as error:
+        status = "not reloaded: the new configuration has faults, the old one runs on"
+        for line in str(error).splitlines():
+            log.error("not reloaded: %s", line)
+    notifier.ready(status)
 
 
 def _stop_on_signals(loop: asyncio.AbstractEventLoop) -> Stop:

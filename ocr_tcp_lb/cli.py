@@ -22,6 +22,9 @@ Commands (run may be left out; each has its own --help):
   run                         serve
   demo                        three embedded workers on ports 5000 to 5002, and the balancer before them
   check                       validate, and print the effective configuration as TOML
+  doctor                      examine the services: reachable, which path, how many at once; print a configuration
+  status                      show a running balancer as a table; --watch goes on
+  control WORD...             change a running balancer: drain, undrain, add, remove or weigh a backend; reload
 
 Examples:
   ocr-tcp-lb --listen :4999 --backend http://127.0.0.1:5000/get_ocr --backend http://127.0.0.1:5001/ocr,weight=2
@@ -82,7 +85,29 @@ def _run(argv: Sequence[str]) -> int:
     config = options.load(argv, "run")
     from ocr_tcp_lb import app
 
-    return app.run(config)
+    return app.run(config, load=lambda: options.load(argv, "run"))
+
+
+def _control(argv: Sequence[str]) -> int:
+    words, rest = _words_and_options(argv)
+    config = options.load(rest, "control")
+    from ocr_tcp_lb.control import VERBS
+    from ocr_tcp_lb.ops.admin.caller import call
+
+    if not words or words[0] not in VERBS:
+        raise LoadBalancerError("write one of: " + "; ".join(f"control {verb} {what}" for verb, what in VERBS.items()))
+    _print(call(config.admin, config.admin_token_file, words))
+    return 0
+
+
+def _words_and_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split `drain b1 --admin :4998`, in whatever order; each option here has a value."""
+    words: list[str] = []
+    rest: list[str] = []
+    for word in argv:
+        is_value = bool(rest) and rest[-1].startswith("--") and "=" not in rest[-1]
+        (rest if word.startswith("--") or is_value else words).append(word)
+    return words, rest
 
 
 def _demo(argv: Sequence[str]) -> int:
@@ -97,10 +122,41 @@ def _check(argv: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"run": _run, "demo": _demo, "check": _check}
+def _status(argv: Sequence[str]) -> int:
+    config, own = options.load_with_own(argv, "status")
+    from ocr_tcp_lb.ops import terminal
+    from ocr_tcp_lb.ops.admin.caller import fetch_status
+
+    if any(own.get("watch", ())):
+        terminal.watch(lambda: fetch_status(config.admin, config.admin_token_file))
+    status = fetch_status(config.admin, config.admin_token_file)
+    _print(terminal.draw(status, coloured=sys.stdout.isatty()))
+    return 0 if status["is_ready"] else 1
+
+
+def _doctor(argv: Sequence[str]) -> int:
+    config, own = options.load_with_own(argv, "doctor")
+    from ocr_tcp_lb.ops.doctor import show
+
+    return show.visit(config.backends, "".join(own.get("sample", ())))
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "run": _run,
+    "demo": _demo,
+    "check": _check,
+    "doctor": _doctor,
+    "status": _status,
+    "control": _control,
+}
 
 _SUMMARIES = {
+    "doctor": "Examine services: reachable? which path? keep-alive? with --sample, how many at once? Then print\n"
+    "a configuration to standard output. The exit code is 1 if one of them will not work as it is.",
+    "status": "Show how a running balancer is. The exit code is 1 if it cannot serve.",
     "run": ocr_tcp_lb.__doc__.splitlines()[0] if ocr_tcp_lb.__doc__ else "",
     "demo": "Start three embedded workers and the balancer before them, to try it with curl.",
+    "control": "Change a running balancer: control drain NAME, undrain NAME, add URL[,KEY=VALUE...], remove NAME,\n"
+    "weight NAME NUMBER, or reload.",
     "check": "Validate the configuration of `run` and print the effective one as TOML. Nothing is started.",
 }

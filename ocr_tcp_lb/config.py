@@ -14,6 +14,7 @@ Concurrency = int | Literal["auto"]
 AccessLogFormat = Literal["text", "json", "off"]
 LoopName = Literal["auto", "uvloop", "asyncio"]
 ProxyVersion = Literal[1, 2]
+Abandon = Literal["hold", "cancel"]
 OrderName = Literal["fifo", "size"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -49,6 +50,7 @@ class UnixAddress:
 
 
 Address = TcpAddress | UnixAddress
+DEFAULT_ADMIN = TcpAddress("127.0.0.1", 4998)
 
 
 def is_local(address: Address) -> bool:
@@ -110,6 +112,7 @@ class BackendConfig:
     concurrency: Concurrency = "auto"
     health_path: str = ""  # empty: a TCP connect is the health check
     max_idle_s: float = 1.0  # Werkzeug and gunicorn close idle connections after 2 s or at once; stay below
+    abandon: Abandon = "hold"  # its slot when the client leaves: `cancel` for services that notice and stop
     send_proxy: ProxyVersion | None = None  # None: no PROXY protocol header before the connection's bytes
 
     @property
@@ -145,7 +148,7 @@ class QueueConfig:
 
     size: int = default_queue_size(3)
     timeout_s: float = 60.0
-    order: OrderName = "fifo"
+    order: OrderName = "size"  # counts only once sizes were seen to explain service times; `fleet` has the measurements
     fair_by: FairBy = field(default_factory=FairBy)
 
 
@@ -170,7 +173,8 @@ class Limits:
     connections: int = 4096
     connections_per_client: int = 0  # of one address; 0: any number, since many clients may share one address
     request_buffer_bytes: int = 8 * MIB  # a scanned page fits; held before a worker is taken
-    buffer_memory_bytes: int = 256 * MIB  # all requests together
+    reply_buffer_bytes: int = 1 * MIB  # a reply held until it is whole, where it could be had elsewhere if it broke off
+    buffer_memory_bytes: int = 256 * MIB  # all of these together
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +194,11 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     retries: int = 2  # other backends to try where replay is safe
     replay_post: bool = False  # the operator says that a POST may run twice
+    health_interval_s: float = 2.0  # between checks of an idle backend (HAProxy: 2 s); 0: none
+    debug_headers: bool = False  # X-Backend and X-Attempts on replies
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     proxy_protocol: bool = False  # each connection of a trusted proxy begins with a PROXY protocol header
-    admin: Address | None = TcpAddress("127.0.0.1", 4998)  # None: no admin listener
+    admin: Address | None = DEFAULT_ADMIN  # None: no admin listener
     admin_token_file: str = ""  # empty: whoever can connect to the admin listener is trusted
     access_log: AccessLogFormat = "text"
     loop: LoopName = "auto"

@@ -20,6 +20,7 @@ class Program:
 
     def __init__(self, *options: str, listen: str = "127.0.0.1:0") -> None:
         words = [sys.executable, "-m", "ocr_tcp_lb", "--listen", listen, "--admin", "off", *options]
+        words += ["--health-interval", "0"]  # the backends here accept one connection, a client's
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.said: list[str] = []
 
@@ -169,6 +170,7 @@ def test_running_out_of_descriptors_ends_nothing(backend: socket.socket) -> None
     program = Program.__new__(Program)
     program.said = []
     words = [sys.executable, "-c", script, "--listen", "127.0.0.1:0", "--admin", "off", "--backend", url(backend)]
+    words += ["--health-interval", "0"]
     program.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         port = program.port()

@@ -22,7 +22,11 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
     """Replace the balancer by a list of what it was asked to run."""
     configs: Ran = []
 
-    def run(config: Config, on_ready: Callable[[Sequence[Address]], None] | None = None) -> int:
+    def run(
+        config: Config,
+        on_ready: Callable[[Sequence[Address]], None] | None = None,
+        load: Callable[[], Config] | None = None,
+    ) -> int:
         configs.append(config)
         return 0
 
@@ -37,7 +41,7 @@ def test_run_may_be_left_out(ran: Ran, argv: list[str]) -> None:
 
 
 def test_exit_code_of_the_run_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "run", lambda config: 1)
+    monkeypatch.setattr(app, "run", lambda config, **more: 1)
     assert main([]) == 1
 
 
@@ -56,7 +60,7 @@ def test_faults_go_to_standard_error_one_a_line(ran: Ran, capsys: pytest.Capture
 def test_start_that_fails_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(config: Config) -> int:
+    def run(config: Config, **more: object) -> int:
         raise app.StartError("port 4999 is taken")
 
     monkeypatch.setattr(app, "run", run)
@@ -65,7 +69,7 @@ def test_start_that_fails_is_told_in_one_line(
 
 
 def test_interrupted_start_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def run(config: Config) -> int:
+    def run(config: Config, **more: object) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(app, "run", run)
@@ -88,7 +92,7 @@ def test_every_command_has_its_help(command: str, ran: Ran, capsys: pytest.Captu
     assert main([command, "--help"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("usage: ocr-tcp-lb ")
-    assert "--listen ADDRESS" in text
+    assert ("--backend URL" if command == "doctor" else "--admin ADDRESS") in text
     assert not ran
 
 

@@ -144,7 +144,7 @@ class Backend:
         self.replied_at = now
         if self._takes_peaks:
             self.peak.learn(service_s, now)
-        if learner is not None and not learner.on_answer(attempt, service_s, now, waiting):
+        if learner is not None and not learner.on_answer(attempt, service_s, now, waiting, factor):
             return False
         self.service.learn(service_s / factor, now)
         return True

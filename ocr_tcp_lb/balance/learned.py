@@ -151,7 +151,9 @@ class Learned:
         """Remember whom it was sent behind."""
         self._out[attempt] = _Flight(in_flight, int(self.sure), attempt.granted_at)
 
-    def on_answer(self, attempt: InFlight, service_s: float | None, now: float, waiting: int) -> bool:
+    def on_answer(
+        self, attempt: InFlight, service_s: float | None, now: float, waiting: int, factor: float = 1.0
+    ) -> bool:
         """Weigh an answer; one that was sent within the believed slots speaks for the speed."""
         out = self._out
         if attempt not in out:  # granted under a limit that the operator has replaced
@@ -169,14 +171,14 @@ class Learned:
             self.limit = self.sure + FIRST_PROBES
         is_within = flight.level <= self.sure
         if flight.level <= max(2, flight.sure, self.sure):  # what waits inside for want of slots says nothing here
-            self._by_level.learn(flight.level, service_s)
+            self._by_level.learn(flight.level, service_s / factor)
         if flight.level <= max(1, self.sure // 2) or not self._count:  # surely no wait in these, whatever N is
             self._count += 1
-            self._mean_s += max(0.05, 1 / self._count) * (service_s - self._mean_s)
+            self._mean_s += max(0.05, 1 / self._count) * (service_s / factor - self._mean_s)
         if elders >= self.sure:
             self._overtook(elders + 1)
         elif flight.level > self.sure == flight.sure and flight.elders_to_wait_for <= 0:
-            self._weigh(service_s, flight.begins_at - attempt.granted_at)
+            self._weigh(service_s, flight.begins_at - attempt.granted_at, self._mean_s * factor)
         self._patience -= 1
         if self.sure > 1 and self._patience <= 0 and self._by_level.slope > SHARING_SLOPE:
             self._step_down()
@@ -205,9 +207,9 @@ class Learned:
         if self._by_level.slope <= SHARING_SLOPE:
             self._raise(min(proven, MOST))
 
-    def _weigh(self, service_s: float, waited_s: float) -> None:
+    def _weigh(self, service_s: float, waited_s: float, mean_s: float) -> None:
         """Compare the two stories of an answer: worked on all the time, or only after `waited_s`."""
-        mean_s, shape = self._mean_s, self._by_level.shape
+        shape = self._by_level.shape
         worked_s = service_s - waited_s
         if waited_s <= 0 or worked_s <= 0 or not mean_s:
             return

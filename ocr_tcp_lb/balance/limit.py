@@ -37,8 +37,12 @@ class Learner(Limit, Protocol):
     def on_grant(self, attempt: InFlight, in_flight: int) -> None:
         """Note a grant; `in_flight` counts it."""
 
-    def on_answer(self, attempt: InFlight, service_s: float | None, now: float, waiting: int) -> bool:
+    def on_answer(
+        self, attempt: InFlight, service_s: float | None, now: float, waiting: int, factor: float = 1.0
+    ) -> bool:
         """Note the end of an attempt; `service_s` is None unless it was served, `waiting` is the queue's length.
+
+        `factor` is how long such a request takes relative to the mean, where its size says so.
 
         Returns whether the time taken speaks for the backend's speed: it does not if the attempt was a probe, which
         may have waited inside the backend.

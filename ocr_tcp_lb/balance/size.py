@@ -16,7 +16,17 @@ CLASS_BLEND = 0.05
 class SizeModel:
     """Factors by size class, and how much they explain."""
 
-    __slots__ = ("_class_counts", "_class_logs", "_count", "_factors", "_left", "_mean_log", "_mean_ratio", "_total", "is_believed")
+    __slots__ = (
+        "_class_counts",
+        "_class_logs",
+        "_count",
+        "_factors",
+        "_left",
+        "_mean_log",
+        "_mean_ratio",
+        "_total",
+        "is_believed",
+    )
 
     def __init__(self) -> None:
         self._class_counts: dict[int, int] = {}

@@ -54,8 +54,8 @@ def passed_sockets(environment: Environment = os.environ, first_fd: int = FIRST_
 
 def _adopt(fd: int, name: str) -> socket.socket:
     """Make a Python socket of a descriptor, set as our own listening sockets are."""
-    os.set_inheritable(fd, False)
     try:
+        os.set_inheritable(fd, False)
         sock = socket.socket(fileno=fd)
         is_listening = sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:

@@ -14,9 +14,10 @@ from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES, Flow
+from ocr_tcp_lb.relay.held_reply import HeldReply
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import header_for
-from ocr_tcp_lb.relay.request import OUTCOMES, Begun, Request, own_fields
+from ocr_tcp_lb.relay.request import OUTCOMES, Begun, Request, debug_fields, own_fields
 from ocr_tcp_lb.relay.tunnel import Tunnel
 from ocr_tcp_lb.relay.upload import HeldBody
 from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
@@ -26,6 +27,7 @@ from ocr_tcp_lb.wire.errors import ReplyError, RequestError, bad_reply
 from ocr_tcp_lb.wire.head import Framing, ReplyHead
 
 STALE_WITHIN_S = 0.1  # a stale connection says so within a round trip; later it is a crash
+PASSING_ERRORS = frozenset({500, 502, 503, 504})  # another backend may do better; nginx's proxy_next_upstream has them
 MOST_INTERIM_REPLIES = 32  # a backend that sends 1xx for ever is broken
 CONTINUE, SWITCHING_PROTOCOLS, FIRST_FINAL = 100, 101, 200
 
@@ -37,8 +39,8 @@ class Attempt:
     _connection: BackendConnection | None = None
     _deaf = False  # the backend takes no more of the request; its reply may still come
     _inbox = b""  # the beginning of a reply's head
-    _emptied = False  # the last read took all that was there
     _interim_replies = 0
+    _held: HeldReply | None = None  # a reply on its way, of which the client knows nothing yet
     _reply: ReplyHead | None = None
     _download: Flow | None = None  # None also for a reply that went to the client whole, at once
     _delivered = False
@@ -123,6 +125,7 @@ class Attempt:
         request, upload = self._request, self._request.upload
         more = False
         if not upload.over and not self._deaf:
+            streamed = upload.streams
             try:
                 more = upload.pump(connection.channel, self._hub.pipes)
             except SinkBroke:
@@ -132,7 +135,7 @@ class Attempt:
                 raise ClientGone(str(error)) from error
             if upload.over:
                 request.client.inbox += upload.take_surplus()
-                if upload.streamed and request.lease is not None:
+                if streamed and request.lease is not None:
                     request.lease.granted_at = time.monotonic()  # the upload is the client's time, not the backend's
         if self._reply is None:
             if request.client.channel.readable and not upload.streams:
@@ -176,8 +179,15 @@ class Attempt:
                 return
             if received == 0:
                 raise self._closed_early(connection, "the connection was closed before a reply")
-            self._emptied = received < FIRST_READ_BYTES
-            self._take_in(connection, self._inbox + bytes(scratch_view[:received]))
+            if self._held is not None:
+                self._hold(connection, self._held, scratch_view[:received])
+            else:
+                self._take_in(connection, self._inbox + bytes(scratch_view[:received]))
+
+    def _hold(self, connection: BackendConnection, held: HeldReply, data: memoryview) -> None:
+        self._moved = -1  # bytes came: the deadline starts anew
+        if held.take(data):
+            self._begin_reply(connection, held.head, bytes(held.body))
 
     def _take_in(self, connection: BackendConnection, data: bytes) -> None:
         try:
@@ -194,7 +204,8 @@ class Attempt:
 
     def _closed_early(self, connection: BackendConnection, reason: str) -> AttemptFailed:
         """What it means that no reply came: a connection that was stale already, or a backend that broke."""
-        is_first_news = not connection.is_fresh and not self._inbox and self._interim_replies == 0
+        said_nothing = not self._inbox and self._interim_replies == 0 and self._held is None
+        is_first_news = said_nothing and not connection.is_fresh
         untouched = is_first_news and connection.proves_untouched()
         at_once = time.monotonic() - self._request.record.connected < STALE_WITHIN_S
         stale = untouched or (is_first_news and at_once)
@@ -209,10 +220,38 @@ class Attempt:
             reply = self._hub.replies.parse(data[:end], head.method)
             data = data[end:]
             if reply.status >= FIRST_FINAL or reply.status == SWITCHING_PROTOCOLS:
-                self._begin_reply(connection, reply, data)
+                if not self._keep_from_client(reply, data):
+                    self._begin_reply(connection, reply, data)
                 return b""
             self._pass_on_interim(reply)
         return data
+
+    def _keep_from_client(self, reply: ReplyHead, data: bytes) -> bool:
+        """Where another backend may have the request, pass no error on, and no small reply before it is whole.
+
+        So one that breaks off is tried again instead of being passed on broken. Raises AttemptFailed for an error.
+        """
+        is_error = reply.status in PASSING_ERRORS
+        is_partial = reply.framing is Framing.LENGTH and len(data) < reply.content_length
+        if not (is_error or is_partial) or not self._has_second_chance():
+            return False
+        if is_error:
+            raise AttemptFailed(Outcome.SERVER_ERROR, f"{self._name} answered with status {reply.status}")
+        hub = self._hub
+        if reply.content_length > hub.limits.reply_buffer_bytes or not hub.slabs.reserve(reply.content_length):
+            return False
+        self._held = HeldReply(reply, bytearray(data))
+        return True
+
+    def _has_second_chance(self) -> bool:
+        request = self._request
+        return (
+            request.may_run_twice
+            and request.upload.is_replayable
+            and not request.client.channel.is_closed
+            and request.lease is not None
+            and self._hub.fleet.could_retry(request.lease, time.monotonic())
+        )
 
     def _pass_on_interim(self, reply: ReplyHead) -> None:
         """RFC 9110 section 15.2: pass 1xx on, except to HTTP/1.0 clients, and 100 where we answered it ourselves."""
@@ -243,14 +282,14 @@ class Attempt:
             and not request.upload.streams
             and not self._hub.draining
         )
-        request.record.answered = answered_at = time.monotonic()
+        answered_at = time.monotonic()
         if request.lease is not None:
             request.lease.answered_at = answered_at  # now and not at the end: others are weighed by it meanwhile
         prelude = reply.forwarded(
             minor=head.minor,
             close=not self.client_persists,
             dechunk=dechunk,
-            extra=own_fields(request.record),
+            extra=own_fields(request.record, answered_at) + self._debug_fields(),
         )
         self._reply = reply
         self._moved = -1  # the head is news: the deadline starts anew
@@ -264,11 +303,14 @@ class Attempt:
             request.record.bytes_out = length
             self._surplus = data[length:]
             self._delivered = True
-            connection.was_empty = self._emptied
             connection.channel.presume_empty()
         else:
             self._begin_download(connection, dechunk).begin(prelude, data, sent)
+        request.record.answered = answered_at
         request.record.status = reply.status
+
+    def _debug_fields(self) -> bytes:
+        return debug_fields(self._request.record) if self._hub.config.debug_headers else b""
 
     def _send(self, message: bytes) -> int:
         try:
@@ -279,7 +321,6 @@ class Attempt:
     def _begin_download(self, connection: BackendConnection, dechunk: bool) -> Flow:
         reply = self._reply
         assert reply is not None
-        connection.was_empty = False  # a flow reads no further than its body
         self._download = Flow(
             connection.channel,
             self._request.client.channel,
@@ -361,6 +402,8 @@ class Attempt:
         connection, client = self._connection, self._request.client
         if connection is None or self._reply is not None or not self._request.upload.over:
             return
+        if self._upstream.config.abandon == "cancel":
+            return  # it notices the close that follows, and stops
         channel = connection.channel
         client.allow(self._hub.timeouts.response_s)
         try:
@@ -375,6 +418,9 @@ class Attempt:
         """Close what was not given back; safe at any time."""
         if self._download is not None:
             self._download.close()
+        if self._held is not None:
+            self._hub.slabs.release(self._held.head.content_length)
+            self._held = None
         if self._connection is not None:
             self._connection.channel.close()
             self._connection = None

@@ -35,6 +35,17 @@ class Slabs:
             return self._kept.pop()
         return bytearray(size)
 
+    def reserve(self, size: int) -> bool:
+        """Count memory that the caller makes itself; False, and nothing counted, when the capacity is used up."""
+        if self.used_bytes + size > self.capacity_bytes:
+            return False
+        self.used_bytes += size
+        return True
+
+    def release(self, size: int) -> None:
+        """Undo `reserve`."""
+        self.used_bytes -= size
+
     def give_back(self, slab: bytearray) -> None:
         """Return memory taken before; nobody may use it afterwards."""
         self.used_bytes -= len(slab)

@@ -42,7 +42,9 @@ class Claim(Ticket):
         if patience_s is not None:
             self._deadline = self.arrived_at + patience_s
         if self._client.hop.trusted:
-            self.priority = wishes.priority(head) or self.priority
+            priority = wishes.priority(head)
+            if priority is not None:
+                self.priority = priority
 
     async def obtain(self, *, watch_client: bool) -> Lease:
         """Return a lease, after a wait in the queue if need be; raises as `ask` and `wait` do."""
@@ -51,7 +53,7 @@ class Claim(Ticket):
     def ask(self) -> Lease | None:
         """Return a lease, or None: then `wait`. Raises Refusal when the queue is full or the answer would be late."""
         if self._deadline is not None and not self._hub.fleet.can_meet(self, self._deadline, time.monotonic()):
-            raise self._refusal("deadline_unmet", "the answer would come later than the request's deadline")
+            raise self._too_late()
         try:
             lease = self.lease = self._hub.ask(self)
         except QueueFull as error:
@@ -70,7 +72,7 @@ class Claim(Ticket):
         try:
             while self.lease is None:
                 if client.expired:
-                    raise self._refusal("queue_timeout", "no backend became free in time")
+                    raise self._too_late()
                 if watch_client:
                     client.notice_departure()
                     client.channel.want_read()
@@ -87,11 +89,16 @@ class Claim(Ticket):
         return self.lease
 
     def _patience_s(self) -> float:
-        """What is left of the queue time-out, which counts from the first time the request asked, or of its deadline."""
+        """What is left of the queue time-out, which counts from when the request first asked, or of its deadline."""
         until = self.arrived_at + self._hub.config.queue.timeout_s
         if self._deadline is not None:
             until = min(until, self._deadline)
         return max(0.0, until - time.monotonic())
+
+    def _too_late(self) -> Refusal:
+        if self._deadline is not None:
+            return self._refusal("deadline_unmet", "the answer would come later than the request's deadline")
+        return self._refusal("queue_timeout", "no backend became free in time")
 
     def _refusal(self, code: str, message: str) -> Refusal:
         """A 503 that says when to come back: after the wait that there would be now (RFC 9110 section 10.2.3)."""

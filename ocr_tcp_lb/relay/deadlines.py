@@ -27,9 +27,13 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, shortest_limit_s: float) -> None:
         self._loop = loop
-        self._interval_s = min(COARSEST_S, max(FINEST_S, shortest_limit_s / 10))
+        self.set_shortest(shortest_limit_s)
         self._guarded: set[Guarded] = set()
         self._timer: asyncio.TimerHandle | None = None
+
+    def set_shortest(self, limit_s: float) -> None:
+        """Sweep often enough for a limit of `limit_s`."""
+        self._interval_s = min(COARSEST_S, max(FINEST_S, limit_s / 10))
 
     def __len__(self) -> int:
         return len(self._guarded)

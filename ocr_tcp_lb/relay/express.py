@@ -23,7 +23,7 @@ from ocr_tcp_lb.wire.errors import ReplyError
 from ocr_tcp_lb.wire.framing import Framing
 from ocr_tcp_lb.wire.head import ReplyHead, RequestHead
 
-FIRST_FINAL = 200
+FIRST_FINAL, FIRST_ERROR = 200, 500  # another backend may do better: the Exchange knows
 _room = scratch_view[:FIRST_READ_BYTES]
 
 
@@ -139,7 +139,6 @@ class Ride:
             received = channel.sock.recv_into(_room)
         except OSError:
             return b""
-        self._connection.was_empty = received < FIRST_READ_BYTES
         return bytes(_room[:received])
 
     def _whole_reply(self, data: bytes) -> ReplyHead | None:
@@ -154,7 +153,7 @@ class Ride:
         except ReplyError:
             return None
         has_length = reply.framing is Framing.LENGTH or reply.framing is Framing.NONE
-        if not has_length or reply.status < FIRST_FINAL or len(data) - end != reply.content_length:
+        if not has_length or not FIRST_FINAL <= reply.status < FIRST_ERROR or len(data) - end != reply.content_length:
             return None
         return reply
 
@@ -166,7 +165,8 @@ class Ride:
         client.inbox = client.inbox[head.content_length :]
         persists = head.keep_alive and not hub.draining
         body = data[len(data) - reply.content_length :] if reply.content_length else b""
-        message = reply.forwarded(minor=head.minor, close=not persists, extra=own_fields(record)) + body
+        own = own_fields(record, record.answered)
+        message = reply.forwarded(minor=head.minor, close=not persists, extra=own) + body
         try:
             sent = client.channel.send(message)
             record.status = reply.status

@@ -19,6 +19,7 @@ from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.head import Framing
 
 ROUNDS = 16  # a pump moves at most 16 reads (4 to 16 MiB), then lets other connections have their turn
+CHUNKED_ROUNDS = 1  # a read of 256 KiB may hold 43,000 chunks of one byte, 40 ms of work
 FIRST_READ_BYTES = 64 * KIB  # doubled while the sink takes all: a client that never reads makes us hold little
 UNBOUNDED = 1 << 62
 
@@ -94,7 +95,7 @@ class Flow:
 
     def pump(self) -> bool:
         """Move what can move now; True when it stopped only to let others have their turn."""
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS if self._chunked is None else CHUNKED_ROUNDS):
             if self._held and not self._flush():
                 return False
             if self._ended and self._pipe is None:

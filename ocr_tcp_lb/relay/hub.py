@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
-from ocr_tcp_lb.balance.backend import Backend
+from ocr_tcp_lb.balance.backend import Backend, BackendSpec
 from ocr_tcp_lb.balance.fleet import Fleet
 from ocr_tcp_lb.balance.lease import Lease, Outcome, Ticket
-from ocr_tcp_lb.config import Config
+from ocr_tcp_lb.config import BackendConfig, Config
 from ocr_tcp_lb.relay.buffers import Slabs, scratch_view
 from ocr_tcp_lb.relay.deadlines import Deadlines
 from ocr_tcp_lb.relay.record import Record
@@ -23,6 +23,17 @@ from ocr_tcp_lb.relay.upstream import Upstream
 from ocr_tcp_lb.wire.requests import RequestParser
 from ocr_tcp_lb.wire.responses import ReplyParser
 from ocr_tcp_lb.wire.rewrite import Router
+
+
+def spec_of(backend: BackendConfig) -> BackendSpec:
+    """What the fleet is to know of a backend."""
+    return BackendSpec(backend.name, backend.weight, backend.concurrency)
+
+
+def shortest_limit_s(config: Config) -> float:
+    """The shortest time limit that the deadline sweep has to keep."""
+    times = config.timeouts
+    return min(times.connect_s, times.head_s, times.idle_s, times.response_s, config.queue.timeout_s)
 
 
 class Waits(Protocol):
@@ -49,26 +60,19 @@ class Hub:
         self.limits = limits
         self.timeouts = timeouts
         self.fleet = fleet
-        self.upstreams = upstreams
+        self.upstreams = dict(upstreams)
+        self._leaving: list[tuple[Backend, Upstream]] = []
         self.on_record = on_record
         self.requests = RequestParser(max_fields=limits.head_fields)
         self.replies = ReplyParser()
         self.router = Router(upstream.path for upstream in upstreams.values())
         self.slabs = Slabs(limits.buffer_memory_bytes)
         self.pipes = Pipes()
-        self.deadlines = Deadlines(
-            loop,
-            min(
-                timeouts.connect_s,
-                timeouts.head_s,
-                timeouts.idle_s,
-                timeouts.response_s,
-                config.queue.timeout_s,
-            ),
-        )
+        self.deadlines = Deadlines(loop, shortest_limit_s(config))
         self.head_room = scratch_view[: limits.head_bytes]
         self.draining = False
-        self.express = True  # whether small requests may take the express lane; off in some tests
+        # Whether small requests may take the express lane, which has no time for talk; off in some tests.
+        self.express = not config.debug_headers
         self._id_prefix = secrets.token_hex(6).encode()
         self._id_count = 0
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -97,6 +101,71 @@ class Hub:
     def restore(self, backend: Backend) -> None:
         """Undo `drain`."""
         self._follow(self.fleet.restore(backend, time.monotonic()))
+
+    def probed(self, backend: Backend, is_well: bool, hold_s: float) -> None:
+        """Tell the fleet what a health check found."""
+        self._follow(self.fleet.probed(backend, is_well, time.monotonic(), hold_s=hold_s))
+
+    def review(self) -> None:
+        """What is to be done a few times a second: see who hangs, and let go of backends that have left."""
+        self._follow(self.fleet.review(time.monotonic()))
+        if self._leaving:
+            self._see_off()
+
+    def add(self, backend: BackendConfig) -> None:
+        """Let a backend join."""
+        self.upstreams[backend.name] = Upstream(self.loop, backend)
+        granted = self.fleet.add(spec_of(backend), time.monotonic())
+        self._renew_routes()
+        self._follow(granted)
+
+    def remove(self, backend: Backend) -> None:
+        """Let a backend go, once it has finished what it has; not the last one."""
+        self.fleet.remove(backend, time.monotonic())
+        self._leaving.append((backend, self.upstreams[backend.name]))
+        self._see_off()
+        self._renew_routes()
+
+    def replace(self, backend: Backend, config: BackendConfig) -> None:
+        """Let another backend take the place and the name of one, which finishes what it has."""
+        old = self.upstreams[backend.name]
+        self.upstreams[config.name] = Upstream(self.loop, config)
+        granted = self.fleet.add(spec_of(config), time.monotonic())
+        self.fleet.remove(backend, time.monotonic())
+        self._leaving.append((backend, old))
+        self._see_off()
+        self._renew_routes()
+        self._follow(granted)
+
+    def adopt(self, backend: Backend, config: BackendConfig) -> None:
+        """Give a backend another configuration, at the same address."""
+        self.upstreams[backend.name].adopt(config)
+        self._renew_routes()
+        self._follow(self.fleet.adopt(backend, spec_of(config), time.monotonic()))
+
+    def reconfigure(self, config: Config) -> None:
+        """Take other bounds and time limits, for requests to come; backends have their own way."""
+        self.config = config
+        self.limits = config.limits
+        self.timeouts = config.timeouts
+        self.requests = RequestParser(max_fields=config.limits.head_fields)
+        self.head_room = scratch_view[: config.limits.head_bytes]
+        self.slabs.capacity_bytes = config.limits.buffer_memory_bytes
+        self.deadlines.set_shortest(shortest_limit_s(config))
+        self.express = not config.debug_headers
+        self.fleet.set_bounds(config.queue.size, config.retries)
+        self.fleet.order = config.queue.order
+
+    def _renew_routes(self) -> None:
+        self.router = Router(self.upstreams[backend.name].path for backend in self.fleet.backends)
+
+    def _see_off(self) -> None:
+        """Forget those who left and have nothing left to do; until then a lease may still ask for its upstream."""
+        for backend, upstream in self._leaving:
+            upstream.retire()
+            if not backend.in_flight and self.upstreams.get(backend.name) is upstream:
+                del self.upstreams[backend.name]
+        self._leaving = [one for one in self._leaving if one[0].in_flight]
 
     def _follow(self, granted: Sequence[Lease]) -> None:
         """After any change of the fleet: hand out what it granted, and look again when it says."""

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
 ACCEPTS_A_TURN = 64  # then other sockets have their turn
+ANY_HOST = ("0.0.0.0", "::")
 NO_SUCH_ADDRESS = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 REST_S = 0.1  # after running out: connections end meanwhile (trio rests as long)
 
@@ -163,6 +164,17 @@ class Listener:
         if self._sock.family == socket.AF_UNIX:
             return UnixAddress(name)
         return TcpAddress(name[0], name[1])
+
+    def serves(self, wanted: Address) -> bool:
+        """Whether it is a listener that `open_listeners` opens for this address."""
+        address = self.address
+        if isinstance(wanted, UnixAddress) or isinstance(address, UnixAddress):
+            return wanted == address
+        if wanted.port not in (0, address.port):
+            return False
+        if not wanted.host:
+            return address.host in ANY_HOST
+        return address.host in {info[4][0] for info in socket.getaddrinfo(wanted.host, None)}
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_A_TURN):

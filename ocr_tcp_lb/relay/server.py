@@ -4,14 +4,14 @@ import asyncio
 import logging
 import socket
 from collections import Counter
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 
 from ocr_tcp_lb.config import Address
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import ClientGone
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import must_introduce, read_introduction
-from ocr_tcp_lb.relay.listener import Listener
+from ocr_tcp_lb.relay.listener import Listener, open_listeners
 from ocr_tcp_lb.relay.session import Session
 from ocr_tcp_lb.relay.tcp import TcpSession
 from ocr_tcp_lb.wire.errors import RequestError
@@ -31,10 +31,7 @@ class Server:
         self._counts: Counter[str] = Counter()  # connections by address; kept only if they are limited
         self._all_gone = asyncio.Event()
         self._session_type = TcpSession if hub.config.mode == "tcp" else Session
-        self._listeners = [
-            Listener(hub.loop, sock, has_room=self._has_room, welcome=self._welcome, turn_away=self._turn_away)
-            for sock in sockets
-        ]
+        self._listeners = [self._listen(sock) for sock in sockets]
 
     @property
     def addresses(self) -> list[Address]:
@@ -110,6 +107,25 @@ class Server:
             pass
         finally:
             client.close()
+
+    def relisten(self, addresses: Sequence[Address]) -> None:
+        """Listen on these addresses from now on; who listens on one of them already goes on as it is.
+
+        Raises ListenError, with nothing changed, if one of the others cannot be had.
+        """
+        kept = {id(one) for address in addresses for one in self._listeners if one.serves(address)}
+        new = [address for address in addresses if not any(one.serves(address) for one in self._listeners)]
+        opened = open_listeners(new)
+        for listener in self._listeners:
+            if id(listener) not in kept:
+                listener.close()
+        self._listeners = [one for one in self._listeners if id(one) in kept]
+        self._listeners += [self._listen(sock) for sock in opened]
+
+    def _listen(self, sock: socket.socket) -> Listener:
+        return Listener(
+            self._hub.loop, sock, has_room=self._has_room, welcome=self._welcome, turn_away=self._turn_away
+        )
 
     async def drain(self, timeout_s: float) -> int:
         """Stop accepting, let the sessions finish their requests; returns how many had to be cut off."""

@@ -176,7 +176,7 @@ class Upload:
         return surplus
 
     def gather(self) -> bool:
-        """Read what is there; True when `is_gathered`, or no memory is left.
+        """Read what is there, of a chunked body at most one read; True when `is_gathered`, or no memory is left.
 
         Raises RequestError for malformed or too large chunked bodies, SourceBroke when the client is gone.
         """
@@ -195,6 +195,8 @@ class Upload:
             if received == 0:
                 raise SourceBroke("the client closed inside the body")
             self._keep(room[:received])
+            if self._chunked is not None:  # see `flow.CHUNKED_ROUNDS`
+                return self.is_gathered
         return True
 
     def _room(self) -> memoryview | None:

@@ -43,6 +43,15 @@ def load_with_own(argv: Sequence[str], command: str) -> tuple[Config, Values]:
     return _configured(options, values), values
 
 
+def read_backend(text: str, name: str) -> BackendConfig:
+    """Return the backend that `URL[,key=value...]` means, called `name` unless it says; raise `ConfigError`."""
+    faults: list[Fault] = []
+    found = _backend(1, Said("backend", text), faults)
+    if faults:
+        raise ConfigError(faults)
+    return found[0] if ",name=" in text else replace(found[0], name=name)
+
+
 def _known(said: Given, options: Mapping[str, Option], faults: list[Fault]) -> Given:
     """Return what a file says about options that may stand in a file; report the rest."""
     names = [option.name for option in options.values() if option.in_file]

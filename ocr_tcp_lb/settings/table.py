@@ -14,6 +14,7 @@ from ocr_tcp_lb.config import (
     GIB,
     KIB,
     MIB,
+    Abandon,
     AccessLogFormat,
     BackendConfig,
     Config,
@@ -28,6 +29,7 @@ from ocr_tcp_lb.settings.values import (
     CONCURRENCY,
     FAIR_BY,
     FLAG,
+    HEALTH_PATH,
     NAME,
     SEND_PROXY,
     TEXT,
@@ -46,6 +48,7 @@ _DEMO = frozenset({"demo"})
 _EVERY = _RUN | _DEMO
 _STATUS = frozenset({"status"})
 _DOCTOR = frozenset({"doctor"})
+_CONTROL = frozenset({"control"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,8 @@ OPTIONS: tuple[Option, ...] = (
         "backend",
         BACKEND_URL,
         "Where",
-        "one service, with the path it answers on; repeatable. Keys: name, weight, concurrency, max_idle, send_proxy",
+        "one service, with the path it answers on; repeatable. Keys: name, weight, concurrency, health, "
+        "abandon, max_idle, send_proxy",
         default="http://127.0.0.1:5000/get_ocr_api, :5001/get_ocr and :5002/get_ocr_api",
         metavar="URL[,KEY=VALUE...]",
         repeatable=True,
@@ -176,6 +180,13 @@ OPTIONS: tuple[Option, ...] = (
         "other backends to try where a replay is safe",
         "retries",
     ),
+    Option(
+        "health-interval",
+        duration(zero=True),
+        "Who serves next",
+        "between two checks of an idle backend: a TCP connect, or its `health` path; 0: none",
+        "health_interval_s",
+    ),
     Option("replay-post", FLAG, "Who serves next", "a POST may safely run twice", "replay_post"),
     Option("connect-timeout", duration(), "Time limits", "connecting to a backend", "timeouts.connect_s"),
     Option("head-timeout", duration(), "Time limits", "receiving a request's head", "timeouts.head_s"),
@@ -224,10 +235,17 @@ OPTIONS: tuple[Option, ...] = (
         "limits.request_buffer_bytes",
     ),
     Option(
+        "reply-buffer",
+        size(0, 64 * GIB),
+        "Size limits",
+        "reply held until it is whole, where another backend could be tried if it breaks off",
+        "limits.reply_buffer_bytes",
+    ),
+    Option(
         "buffer-memory",
         size(0, 1024 * GIB),
         "Size limits",
-        "the same, all requests together",
+        "held bodies and replies, all requests together",
         "limits.buffer_memory_bytes",
     ),
     Option(
@@ -236,7 +254,7 @@ OPTIONS: tuple[Option, ...] = (
         "Operation",
         "where the status page, the metrics and the control are; :0 is any free port",
         "admin",
-        commands=_EVERY | _STATUS,
+        commands=_EVERY | _STATUS | _CONTROL,
     ),
     Option(
         "admin-token-file",
@@ -244,7 +262,7 @@ OPTIONS: tuple[Option, ...] = (
         "Operation",
         "a file whose content the admin listener asks for; needed where other machines can reach it",
         "admin_token_file",
-        commands=_EVERY | _STATUS,
+        commands=_EVERY | _STATUS | _CONTROL,
     ),
     Option(
         "watch",
@@ -272,6 +290,13 @@ OPTIONS: tuple[Option, ...] = (
         commands=_EVERY,
     ),
     Option(
+        "debug-headers",
+        FLAG,
+        "Operation",
+        "tell on each reply which backend gave it, and after how many attempts: X-Backend, X-Attempts",
+        "debug_headers",
+    ),
+    Option(
         "loop",
         choice(*get_args(LoopName)),
         "Operation",
@@ -287,6 +312,8 @@ BACKEND_KEYS: tuple[Option, ...] = (
     Option("name", NAME, "Backend", "its name in logs", "name"),
     Option("weight", WEIGHT, "Backend", "its share relative to the others", "weight"),
     Option("concurrency", CONCURRENCY, "Backend", "requests it can work on at once", "concurrency"),
+    Option("health", HEALTH_PATH, "Backend", "its path for health checks, which answers 2xx; none: TCP", "health_path"),
+    Option("abandon", choice(*get_args(Abandon)), "Backend", "the slot when a client leaves: keep it, or cut", "abandon"),
     Option("max-idle", duration(zero=True), "Backend", "how long an idle connection is kept", "max_idle_s"),
     Option("send-proxy", SEND_PROXY, "Backend", "the PROXY protocol that tells it who the client is", "send_proxy"),
 )

@@ -30,6 +30,8 @@ _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([a-z]*)", re.IGNORECASE)
 _YES = frozenset({"true", "yes", "on", "1"})
 _NO = frozenset({"false", "no", "off", "0"})
 
+_PATH = re.compile(r"/[!-~]*")  # what may stand in a request line, a query included
+
 # Names stand in log lines, metric labels and `--backend` keys: no blanks, quotes or commas.
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110 section 5.1
@@ -181,6 +183,13 @@ def _parse_name(text: str) -> str:
 
 
 FAIR_BY = Kind("address|header:NAME|off", _parse_fair_by, str)
+def _parse_health_path(text: str) -> str:
+    if text and not _PATH.fullmatch(text):
+        raise BadValue(f"{text!r} is not a path", "write a path such as /health; other characters percent-encoded")
+    return text
+
+
+HEALTH_PATH = Kind("/PATH", _parse_health_path, str)
 SEND_PROXY = or_off(Kind("v1|v2", _parse_proxy_version, lambda version: f"v{version}"))
 CONCURRENCY = Kind("auto|N", _parse_concurrency, lambda value: value)
 FLAG = Kind("yes|no", _parse_flag, bool)

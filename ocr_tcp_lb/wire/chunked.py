@@ -19,6 +19,7 @@ _MAX_SIZE_DIGITS = 16
 _MAX_SIZE_LINE = _MAX_SIZE_DIGITS + MAX_EXTENSION_BYTES + 2
 
 _PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16}+)\r\n")
+_NEXT_SIZE = re.compile(rb"\r\n([0-9A-Fa-f]{1,16}+)\r\n")  # the end of one chunk and the beginning of the next
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
 _SIZE_LINE = re.compile(  # 7.1.1, without its optional "bad" white space
@@ -94,8 +95,8 @@ class ChunkedBody:
                     self._state = _GAP
                 continue
             match = None
-            if self._state == _SIZE and not self._line:
-                match = _PLAIN_SIZE.match(data, position, end)
+            if self._state != _TRAILER and not self._line:
+                match = (_NEXT_SIZE if self._state == _GAP else _PLAIN_SIZE).match(data, position, end)
             if match:
                 self._begin_chunk(int(match[1], 16))
                 position = match.end()

@@ -453,3 +453,11 @@ def test_a_failed_check_ejects_even_the_last_one_and_the_queue_holds() -> None:
     world.wait()
     assert world.fleet.next_event_at == 3.0
     assert len(world.sleep_until_trial()) == 1
+
+
+def test_sizes_are_learned_from_a_sample_of_very_fast_answers() -> None:
+    world = World(*specs(1))
+    for _ in range(100):
+        lease = world.lease(Ticket(None, world.now, 1000))
+        world.settle(lease, after_s=0.0001)
+    assert 5 <= world.fleet.sizes._count <= 12

@@ -105,3 +105,12 @@ def test_response_time_by_level_tells_sharing(exponent: float, is_sharing: bool)
         for level in (1, 2, 3):
             by_level.learn(level, level**exponent * rng.uniform(0.5, 1.5))
     assert (by_level.slope > SHARING_SLOPE) is is_sharing
+
+
+def test_a_large_request_counts_by_what_is_usual_for_its_size() -> None:
+    limit = Learned()
+    for factor in [1.0, 10.0] * 20:
+        lease = Lease(BACKEND, Ticket(None, 0.0), 0.0, 0)
+        limit.on_grant(lease, 1)
+        limit.on_answer(lease, 0.3 * factor, 0.3 * factor, 0, factor)
+    assert limit._mean_s == pytest.approx(0.3)

@@ -106,3 +106,32 @@ def test_speeds_within_a_tenth_are_equal_and_a_half_is_not() -> None:
     assert bucket_of(0.105) - bucket_of(0.1) <= 1
     assert bucket_of(0.15) > bucket_of(0.1)
     assert bucket_of(0.0) == 0
+
+
+def test_a_silent_backend_is_passed_over() -> None:
+    silent, other = backend(0, 0.1), backend(1, 0.2)
+    ranking = ranking_of(silent, other)
+    silent.is_silent = True
+    ranking.rearrange(silent)
+    assert ranking.choose(1, 0.0) is other
+
+
+def test_an_estimate_that_expired_counts_as_none() -> None:
+    fast, forgotten = backend(0, 0.1), backend(1, 10.0)
+    ranking = ranking_of(fast, forgotten)
+    fast.service.learn(0.1, 1000.0)
+    for one in (fast, forgotten):
+        ranking.refresh(one, 1000.0)
+    assert ranking.choose(1, 0.0) is forgotten
+
+
+def test_entries_of_the_past_do_not_pile_up() -> None:
+    one = backend(0, 0.1, concurrency=2)
+    ranking = ranking_of(one, backend(1, 0.1))
+    for turn in range(1000):
+        lease = Lease(one, Ticket(None, 0.0), 0.0, 0)
+        one.take(lease, turn)
+        ranking.rearrange(one)
+        one.release(lease, 0.1, Outcome.SERVED, 0.0)
+        ranking.refresh(one, 0.0)
+    assert len(ranking._free) < 100

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .messages import Message, chunked, read_reply, read_request
 from .simulation import Loop, Socket
 
-SIZES = (0, 0, 1, 5, 60, 60, 900, 5_000, 40_000)
+SIZES = (0, 0, 1, 5, 60, 60, 60, 60, 300, 300, 300, 900, 900, 900, 5_000, 12_000)  # the limit is 8,000
 REFUSED = (  # each is refused for certain, wherever it is cut; the request behind it must never be seen
     b"GET / HTTP/1.1\r\n\r\n",
     b"GET / HTTP/1.1\nHost: a\n\n",
@@ -82,7 +82,7 @@ def plan(number: int, chance: random.Random) -> Planned:
         lines.append(b"Expect: 100-continue")
     if minor and body and chance.random() < 0.4:
         lines.append(b"Transfer-Encoding: chunked")
-        sent = chunked(body, chance.choice((1, 7, 4096)) if len(body) < 1000 else 3000)
+        sent = chunked(body, chance.choice((1, 7, 4096)) if len(body) < 500 else 1500)
     elif body or chance.random() < 0.2:
         lines.append(b"Content-Length: %d" % len(body))
         sent = body
@@ -158,7 +158,7 @@ class Client:
         if self._never_reads:
             return False
         try:
-            data = self._sock.recv(self._chance.choice((1, 300, 65536)))
+            data = self._sock.recv(self._chance.choice((7, 300, 65536, 65536)))
         except BlockingIOError:
             return False
         except OSError:
@@ -239,6 +239,8 @@ class Backend:
         self._poison = b""
         self._then = ""  # what it does once all is sent: "close", "reset"
         self._is_silent_until = 0.0
+        self._has_answered = False
+        self._has_given_up = False  # it answered before it had the whole request, and reads no more of them
         self._mood = chance.random()
         self.is_done = False
 
@@ -246,7 +248,16 @@ class Backend:
         """Do one thing; False if there is nothing to do."""
         if self.is_done or self._loop.now < self._is_silent_until:
             return False
-        return self._send() or self._read()
+        return self._send() or self._read() or self._speak_out_of_turn()
+
+    def _speak_out_of_turn(self) -> bool:
+        """Say something while no request is there: nobody may take it for an answer."""
+        is_idle = self._has_answered and not (self._got or self._outgoing or self._then)
+        if is_idle and self._mood > 0.8 and self._chance.random() < 0.1:
+            self._sock.push(POISON)
+            self._has_answered = False
+            return True
+        return False
 
     def _send(self) -> bool:
         if self._outgoing:
@@ -277,7 +288,7 @@ class Backend:
             self._leave("reset")
             return True
         try:
-            data = self._sock.recv(self._chance.choice((10, 3000, 65536)))
+            data = self._sock.recv(self._chance.choice((100, 3000, 65536, 65536)))
         except BlockingIOError:
             return False
         except OSError:
@@ -287,6 +298,8 @@ class Backend:
             self._leave("close")
             return True
         self._got += data
+        if self._has_given_up:
+            return True
         found = read_request(self._got, 0)
         if found is not None:
             request, end = found
@@ -313,12 +326,14 @@ class Backend:
             assert int(words[1].removeprefix(b"/r")) in self._ledger.requests, bytes(self._got)
 
     def _reply_early(self) -> None:
+        self._has_given_up = True
         number = int(self._got.split(b" ", 2)[1].removeprefix(b"/r"))
         self._answer(self._ledger.requests[number])
         self._then = self._then or "close"
 
     def _answer(self, request: Planned) -> None:
         chance = self._chance
+        self._has_answered = True
         if chance.random() < 0.06:
             self._is_silent_until = self._loop.now + chance.choice((0.1, 1.0, 30.0))
         if chance.random() < 0.05:
@@ -355,6 +370,6 @@ class Backend:
         if kind < 0.5:
             return b"\r\n".join([*start, b"Content-Length: %d" % len(body), b"", body]), then
         if kind < 0.85:
-            coded = chunked(body, chance.choice((1, 9, 5000)) if len(body) < 1000 else 4000)
+            coded = chunked(body, chance.choice((1, 9, 900)) if len(body) < 500 else 2000)
             return b"\r\n".join([*start, b"Transfer-Encoding: chunked", b"", coded]), then
         return b"\r\n".join([*start, b"", body]), "close"

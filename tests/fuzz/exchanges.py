@@ -29,7 +29,7 @@ from .actors import Backend, Client, Ledger, plan
 from .simulation import Loop, Socket
 
 MOST_TURNS = 200_000
-LIMITS = Limits(head_bytes=2048, body_bytes=30_000, request_buffer_bytes=4096, buffer_memory_bytes=16_384)
+LIMITS = Limits(head_bytes=2048, body_bytes=8_000, request_buffer_bytes=2048, buffer_memory_bytes=16_384)
 TIMEOUTS = Timeouts(connect_s=1.0, head_s=2.0, idle_s=4.0, response_s=8.0)
 BACKENDS = tuple(BackendConfig(f"b{number}", "192.0.2.9", 5000 + number) for number in range(1, 4))
 PARSERS = RequestParser(), ReplyParser()  # shared, so that they meet a full cache
@@ -99,6 +99,7 @@ class World:
             mock.patch("time.monotonic", self._loop.time),
             mock.patch.object(Upstream, "_new_socket", self.new_socket),
             mock.patch("ocr_tcp_lb.relay.session.log.exception", _fail),
+            mock.patch("ocr_tcp_lb.relay.upstream._has_unread", Socket.has_unread),
         ):
             for _ in range(self._chance.randint(1, 4)):
                 self._enter()

@@ -111,7 +111,7 @@ class Socket:
         self._chance = chance
         self._fd = next(self._numbers)
         self._received = bytearray()
-        self._capacity = chance.choice((64, 700, 20_000))
+        self._capacity = chance.choice((64, 700, 20_000, 20_000, 20_000))
         self._has_fin = self._has_sent_fin = self._resets_on_close = False
         self.is_closed = False
         self._error = 0
@@ -150,6 +150,9 @@ class Socket:
     def is_readable(self) -> bool:
         return bool(self._received) or self._has_fin or self._is_dead
 
+    def has_unread(self) -> bool:
+        return bool(self._received)
+
     @property
     def is_writable(self) -> bool:
         if self._is_dead:
@@ -157,6 +160,8 @@ class Socket:
         return self.peer is not None and (self.peer.is_closed or len(self.peer._received) < self.peer._capacity)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
+        if self.is_closed:
+            raise OSError(errno.EBADF, "closed")
         if not self._received:
             if self._error:
                 raise self._raise()
@@ -175,6 +180,8 @@ class Socket:
 
     def send(self, data: bytes | memoryview) -> int:
         peer = self.peer
+        if self.is_closed:
+            raise OSError(errno.EBADF, "closed")
         if self._error:
             raise self._raise()
         if self._is_dead or self._has_sent_fin:
@@ -201,7 +208,7 @@ class Socket:
             self.peer._received += data
 
     def shutdown(self, how: int) -> None:
-        if self._is_dead:
+        if self._is_dead or self.is_closed:
             raise OSError(errno.ENOTCONN, "not connected")
         self._has_sent_fin = True
         if self.peer is not None and not self.peer.is_closed:

@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from ocr_tcp_lb.balance.lease import Outcome
-from ocr_tcp_lb.config import BackendConfig, QueueConfig
+from ocr_tcp_lb.config import BackendConfig, FairBy, QueueConfig
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal
+from ocr_tcp_lb.wire import RequestParser
 
 from .support import Balancer, House, driven, guest, until
 
@@ -145,4 +146,92 @@ async def test_no_other_attempt_when_the_time_in_the_queue_is_used_up(house: Hou
     table.holder.settle(Outcome.CONNECT_FAILED)
     failure = AttemptFailed(Outcome.CONNECT_FAILED, "why", nothing_sent=True)
     await until(lambda: not table.holder.may_try_another(failure, may_run_twice=True))
+    table.close()
+
+
+def claim_of(table: Table, *fields: bytes) -> Claim:
+    lines = [b"POST / HTTP/1.1", b"Host: a", b"Content-Length: 10", *fields, b"", b""]
+    return Claim(table.lb.hub, table.client, RequestParser().parse(b"\r\n".join(lines)))
+
+
+def teach(table: Table, service_s: float) -> None:
+    """Let the fleet believe that every request takes so long."""
+    backend = table.lb.hub.fleet.backends[0]
+    for _ in range(30):
+        backend.service.learn(service_s, table.holder.arrived_at)
+
+
+async def test_claim_knows_size_and_whose_it_is(house: House) -> None:
+    table = Table(house)
+    claim = claim_of(table)
+    assert (claim.size_bytes, claim.key, claim.priority) == (10, "127.0.0.1", 5)
+    table.holder.settle(Outcome.SERVED)
+    table.close()
+
+
+@pytest.mark.parametrize(
+    ("fair_by", "key"),
+    [(FairBy("header", "X-Api-Key"), "anna"), (FairBy("header", "X-Other"), ""), (FairBy("off"), "")],
+)
+async def test_the_operator_says_what_tells_clients_apart(house: House, fair_by: FairBy, key: str) -> None:
+    table = Table(house, queue=QueueConfig(fair_by=fair_by))
+    assert claim_of(table, b"x-api-key: anna").key == key
+    table.holder.settle(Outcome.SERVED)
+    table.close()
+
+
+@pytest.mark.parametrize(("trusted", "priority"), [(True, 0), (False, 5)])
+async def test_priority_is_taken_from_trusted_clients_only(house: House, trusted: bool, priority: int) -> None:
+    table = Table(house)
+    table.client.hop = table.client.hop._replace(trusted=trusted)
+    assert claim_of(table, b"X-Priority: 0").priority == priority
+    table.holder.settle(Outcome.SERVED)
+    table.close()
+
+
+@pytest.mark.parametrize("field", [b"X-Request-Deadline-Ms: 7000", b"Prefer: wait=7"])
+async def test_a_deadline_that_cannot_be_met_is_refused_at_once(house: House, field: bytes) -> None:
+    table = Table(house)
+    teach(table, 4.0)
+    with pytest.raises(Refusal) as refusal:
+        claim_of(table, field).ask()
+    assert (refusal.value.status, refusal.value.code) == (503, "deadline_unmet")
+    assert refusal.value.retry_after_s == 4
+    assert table.lb.waiting == 0
+    table.holder.settle(Outcome.SERVED)
+    table.close()
+
+
+async def test_a_deadline_that_can_be_met_waits_and_no_longer_than_that(house: House) -> None:
+    table = Table(house)
+    teach(table, 0.001)
+    claim = claim_of(table, b"X-Request-Deadline-Ms: 30")
+    assert claim.ask() is None
+    with pytest.raises(Refusal) as refusal:
+        await driven(table.client.wakeup, claim.wait(watch_client=True))
+    assert refusal.value.code == "deadline_unmet"
+    assert table.lb.waiting == 0
+    table.holder.settle(Outcome.SERVED)
+    table.close()
+
+
+async def test_retry_after_grows_with_the_queue_and_is_never_below_a_second(house: House) -> None:
+    table = Table(house, queue=QueueConfig(size=1))
+    teach(table, 3.0)
+    assert table.claim.ask() is None
+    with pytest.raises(Refusal) as refusal:
+        claim_of(table).ask()
+    assert refusal.value.retry_after_s == 6
+    table.lb.hub.fleet.leave(table.claim)
+    table.holder.settle(Outcome.SERVED)
+    table.close()
+
+
+async def test_retry_after_is_bounded_when_nobody_knows(house: House) -> None:
+    table = Table(house, queue=QueueConfig(size=0))
+    table.lb.hub.drain(table.lb.hub.fleet.backends[0])
+    with pytest.raises(Refusal) as refusal:
+        claim_of(table).ask()
+    assert refusal.value.retry_after_s == 600
+    table.holder.settle(Outcome.SERVED)
     table.close()

@@ -510,13 +510,25 @@ async def test_streamed_body_is_not_tried_elsewhere_even_if_it_might_run_twice(h
 async def test_attempts_are_bounded(house: House) -> None:
     backends = [house.backend() for _ in range(4)]
     for backend in backends:
-        backend.answer(hang_up)
+        backend.answer(lambda request: reply(b"oops", status=b"500 Internal Server Error"))
     lb = house.balancer(backends, retries=2)
     client = await lb.client()
     await client.send(GET)
-    assert (await client.read_message()).status == 502
+    answer = await client.read_message()
+    assert (answer.status, answer.body) == (500, b"oops"), "the last one's error is passed on as it is"
     assert sorted(len(backend.requests) for backend in backends) == [0, 1, 1, 1], "never the same one again"
     assert (await lb.record()).attempts == 3
+
+
+async def test_request_that_two_backends_died_of_is_tried_on_no_third(house: House) -> None:
+    backends = [house.backend() for _ in range(4)]
+    for backend in backends:
+        backend.answer(hang_up)
+    lb = house.balancer(backends, retries=3)
+    client = await lb.client()
+    await client.send(GET)
+    assert (await client.read_message()).status == 502
+    assert sorted(len(backend.requests) for backend in backends) == [0, 0, 1, 1]
 
 
 async def test_answer_to_head_has_no_body(house: House) -> None:

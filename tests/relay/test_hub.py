@@ -54,3 +54,22 @@ async def test_closed_hub_has_no_timer_left(house: House) -> None:
     assert lb.hub._tick_timer is None
     client.close()
     far.close()
+
+
+async def test_request_held_for_a_faster_backend_is_let_go_in_time(house: House) -> None:
+    fast, slow = (BackendConfig(name, "127.0.0.1", 1, concurrency=1) for name in ("fast", "slow"))
+    lb = house.balancer([fast, slow])
+    client, far = guest(lb)
+    holder, held = Claim(lb.hub, client, None), Claim(lb.hub, client, None)
+    for backend, service_s in zip(lb.hub.fleet.backends, (0.001, 0.03), strict=True):
+        for _ in range(30):
+            backend.service.learn(service_s, holder.arrived_at)
+        lb.hub.restore(backend)
+    assert holder.ask() is not None
+    assert held.ask() is None
+    wait = driven(client.wakeup, held.wait(watch_client=True))
+    assert (await wait).backend.name == "slow"
+    holder.settle(Outcome.SERVED)
+    held.settle(Outcome.SERVED)
+    client.close()
+    far.close()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ocr_tcp_lb.config import BackendConfig, Config, TcpAddress, TrustedProxies
+from ocr_tcp_lb.config import BackendConfig, Config, FairBy, TcpAddress, TrustedProxies
 from ocr_tcp_lb.settings import configfile, options
 from ocr_tcp_lb.settings.faults import ConfigError
 from ocr_tcp_lb.settings.table import OPTIONS, Option, options_of
@@ -54,7 +54,7 @@ def test_every_field_of_the_configuration_has_an_option() -> None:
 def test_every_option_is_shown_as_it_is_written(option: Option, write: Write) -> None:
     shown = option.shown_default
     if "backend" in shown:
-        shown = "48"
+        shown = "100"
     assert options.load([f"--{option.name}", shown]) == Config()
     assert options.load(["--config", write(f'{option.name} = "{shown}"')]) == Config()
 
@@ -130,10 +130,25 @@ def test_backends_are_told_of_clients_by_the_version_they_want() -> None:
     ]
 
 
-def test_queue_has_16_places_a_backend_unless_told() -> None:
-    assert options.load(["--backend", "http://a"]).queue.size == 16
+def test_queue_has_16_places_a_backend_and_at_least_100_unless_told() -> None:
+    assert options.load(["--backend", "http://a"]).queue.size == 100
     assert options.load(["--backend", "http://a", "--queue-size", "3"]).queue.size == 3
-    assert options.load([]).queue.size == 48
+    assert options.load([]).queue.size == 100
+    many = [word for port in range(10) for word in ("--backend", f"http://a:{5000 + port}")]
+    assert options.load(many).queue.size == 160
+
+
+def test_fair_by_names_what_tells_clients_apart() -> None:
+    assert options.load(["--fair-by", "header:X-Api-Key"]).queue.fair_by == FairBy("header", "X-Api-Key")
+    assert options.load(["--fair-by", "off"]).queue.fair_by == FairBy("off")
+    for wrong in ("user", "header:", "header:a b", "X-Api-Key"):
+        with pytest.raises(ConfigError, match="tells no clients apart"):
+            options.load(["--fair-by", wrong])
+
+
+def test_short_requests_have_a_head_start_unless_told() -> None:
+    assert options.load([]).queue.order == "size"
+    assert options.load(["--order", "fifo"]).queue.order == "fifo"
 
 
 def test_file_is_read(write: Write) -> None:

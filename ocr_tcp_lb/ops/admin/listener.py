@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from ocr_tcp_lb.config import Address, TcpAddress, UnixAddress, is_local
+from ocr_tcp_lb.ops.admin.control import Do
 from ocr_tcp_lb.ops.admin.gate import AdminError, Gate
 from ocr_tcp_lb.ops.admin.http import READ_BYTES, Http
 from ocr_tcp_lb.ops.admin.site import Site
@@ -49,9 +50,10 @@ def page_url(address: Address) -> str:
 class AdminListener:
     """The running listener; `addresses` are where it really is."""
 
-    def __init__(self, monitor: Monitor, token: str = "") -> None:
+    def __init__(self, monitor: Monitor, token: str = "", do: Do | None = None) -> None:
         self._monitor = monitor
         self._token = token
+        self._do = do
         self._served: list[Http] = []
         self._servers: list[asyncio.Server] = []
         self._files: list[str] = []
@@ -61,7 +63,7 @@ class AdminListener:
         """Serve these sockets, which are then ours; `owns_files`: unix sockets' files are removed at the end."""
         for sock in sockets:
             address = address_of(sock)
-            http = Http(Site(self._monitor, Gate(address, self._token)).answer)
+            http = Http(Site(self._monitor, Gate(address, self._token), self._do).answer)
             if isinstance(address, UnixAddress):
                 self._files += [address.path] if owns_files else []
                 server = await asyncio.start_unix_server(http.welcome, sock=sock, limit=READ_BYTES, backlog=BACKLOG)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ocr_tcp_lb.ops import exposition, metrics
 from ocr_tcp_lb.ops.admin import page
-from ocr_tcp_lb.ops.admin.control import Control
+from ocr_tcp_lb.ops.admin.control import Control, Do
 from ocr_tcp_lb.ops.admin.gate import READING, Gate
 from ocr_tcp_lb.ops.admin.http import Reply, Request, error_reply, json_reply
 from ocr_tcp_lb.ops.admin.report import report
@@ -19,10 +19,10 @@ CONTROL = "/control/"
 class Site:
     """Answers requests; made of what is asked and what is known."""
 
-    def __init__(self, monitor: Monitor, gate: Gate) -> None:
+    def __init__(self, monitor: Monitor, gate: Gate, do: Do | None = None) -> None:
         self._monitor = monitor
         self._gate = gate
-        self._control = Control(monitor.hub)
+        self._control = Control(monitor.hub, do)
         self._pages: dict[str, Callable[[Request], Reply]] = {
             "/": self._page,
             "/status.json": self._status,

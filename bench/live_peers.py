@@ -1,0 +1,78 @@
+"""The balancers that `latency` compares, as command lines for a fleet of sleeping workers.
+
+`ours` is told nothing but the addresses, `ours told` also each worker's concurrency. HAProxy's second setting is what
+its manual advises against overload: `maxconn` on each server, so that the queue is HAProxy's; it is told the truth.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import configs
+from bench.peers import program
+from bench.sim_workers import WorkerSpec
+from bench.workloads import SERVED
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a peer is to run, and the workers behind it."""
+
+    port: int
+    workers: Sequence[WorkerSpec]
+    ports: Sequence[int]
+    directory: Path
+
+    def write(self, name: str, text: str) -> str:
+        """Write a configuration file; return its path."""
+        path = self.directory / name
+        path.write_text(text)
+        return str(path)
+
+
+@dataclass(frozen=True, slots=True)
+class LivePeer:
+    """One balancer with one setting."""
+
+    name: str
+    command: Callable[[Site], list[str]]
+
+
+def _ours(*options: str, is_told: bool) -> Callable[[Site], list[str]]:
+    def command(site: Site) -> list[str]:
+        words = [sys.executable, "-m", "ocr_tcp_lb", "--listen", f"127.0.0.1:{site.port}"]
+        for port, spec in zip(site.ports, site.workers, strict=True):
+            told = f",concurrency={spec.concurrency}" if is_told else ""
+            words += ["--backend", f"http://127.0.0.1:{port}{SERVED}{told}"]
+        return [*words, "--queue-size", "10000", "--access-log", "off", "--admin", "off", *options]
+
+    return command
+
+
+def _haproxy(*, is_told: bool) -> Callable[[Site], list[str]]:
+    def command(site: Site) -> list[str]:
+        text = configs.haproxy(site.port, site.ports, "http")
+        if is_told:
+            for number, (port, spec) in enumerate(zip(site.ports, site.workers, strict=True)):
+                line = f"    server s{number} 127.0.0.1:{port}"
+                text = text.replace(f"{line}\n", f"{line} maxconn {spec.concurrency}\n")
+            text = text.replace("timeout connect 5s", "timeout connect 5s\n    timeout queue 60s")
+        return [program("haproxy") or "haproxy", "-db", "-f", site.write("haproxy.cfg", text)]
+
+    return command
+
+
+def _nginx(site: Site) -> list[str]:
+    text = configs.nginx(site.port, site.ports, str(site.directory))
+    return [program("nginx") or "nginx", "-e", "stderr", "-c", site.write("nginx.conf", text)]
+
+
+LIVE_PEERS = (
+    LivePeer("ours", _ours(is_told=False)),
+    LivePeer("ours told", _ours(is_told=True)),
+    LivePeer("ours told, fifo", _ours("--order", "fifo", is_told=True)),
+    LivePeer("haproxy leastconn", _haproxy(is_told=False)),
+    LivePeer("haproxy leastconn maxconn", _haproxy(is_told=True)),
+    LivePeer("nginx least_conn", _nginx),
+)

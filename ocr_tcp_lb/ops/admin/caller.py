@@ -1,0 +1,67 @@
+"""The other end of the admin listener: tell a running balancer what to do, or ask it how it is."""
+
+import http.client
+import json
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from ocr_tcp_lb.config import Address, UnixAddress
+from ocr_tcp_lb.errors import LoadBalancerError
+from ocr_tcp_lb.ops.admin.control import WORDS_PATH
+from ocr_tcp_lb.ops.admin.gate import read_token
+
+PATIENCE_S = 10.0
+
+
+class CallError(LoadBalancerError):
+    """There is no balancer to talk to, or it did not do what it was told."""
+
+
+def call(address: Address | None, token_file: str, words: Sequence[str]) -> str:
+    """Send the words to the admin listener at `address`; returns its answer, raises CallError."""
+    answer = _exchange(address, token_file, "POST", WORDS_PATH, json.dumps({"words": list(words)}))
+    return str(answer["done"])
+
+
+def fetch_status(address: Address | None, token_file: str, after: int = 0) -> dict[str, Any]:
+    """Return what `/status.json` says, with the history after number `after`; raises CallError."""
+    answer = _exchange(address, token_file, "GET", f"/status.json?after={after}")
+    if "backends" not in answer:
+        raise CallError(f"{address} is not the admin address of a balancer")
+    return answer
+
+
+def _exchange(address: Address | None, token_file: str, method: str, path: str, body: str = "") -> dict[str, Any]:
+    """One request; returns the JSON object of a good answer, raises CallError for any other."""
+    if address is None:
+        raise CallError("--admin off: there is nobody to talk to")
+    fields = {"Content-Type": "application/json", "Host": "localhost"}
+    if token_file:
+        fields["Authorization"] = f"Bearer {read_token(token_file)}"
+    connection = http.client.HTTPConnection("localhost", timeout=PATIENCE_S)
+    try:
+        connection.sock = _connect(address)
+        connection.request(method, path, body or None, fields)
+        reply = connection.getresponse()
+        answer = json.loads(reply.read())
+    except OSError as error:
+        raise CallError(f"cannot reach a balancer at {address}: {error.strerror or error}; name its --admin") from error
+    except (http.client.HTTPException, ValueError) as error:
+        raise CallError(f"{address} is not the admin address of a balancer") from error
+    finally:
+        connection.close()
+    if not isinstance(answer, dict):
+        raise CallError(f"{address} is not the admin address of a balancer")
+    if reply.status != http.HTTPStatus.OK:
+        raise CallError(answer.get("error", {}).get("message", f"status {reply.status}"))
+    return answer
+
+
+def _connect(address: Address) -> socket.socket:
+    if isinstance(address, UnixAddress):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(PATIENCE_S)
+        sock.connect(address.path)
+        return sock
+    return socket.create_connection((address.host or "localhost", address.port), PATIENCE_S)

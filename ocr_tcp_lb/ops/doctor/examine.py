@@ -1,0 +1,224 @@
+"""All questions to one service, and what its answers mean, in words that say what to do."""
+
+import asyncio
+import socket
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+
+from ocr_tcp_lb.config import BackendConfig
+from ocr_tcp_lb.ops.doctor import concurrency
+from ocr_tcp_lb.ops.doctor.probe import Answer, Question, Unreachable, ask
+
+KNOWN_PATHS = ("/get_ocr_api", "/get_ocr", "/ocr", "/api/ocr", "/predict", "/")
+ANSWER_S = 10.0
+WORK_S = 300.0  # as --response-timeout
+LATENCY_SAMPLES = 5
+DEBUGGER = "/?__debugger__=yes&cmd=resource&f=style.css"  # what Werkzeug's debugger serves its pages with
+_MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+_BOUNDARY = "ocr-tcp-lb-doctor"
+
+Say = Callable[[str], object]
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found out about one service."""
+
+    backend: BackendConfig
+    good: list[str] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)  # it will not work like this
+    notes: list[str] = field(default_factory=list)  # it works, and there is something to know
+    path: str = ""  # the one that answers; empty: none
+    concurrency: int = 0  # measured; 0: not
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An image to send, in one of the ways that services take them."""
+
+    name: str
+    data: bytes
+
+    def forms(self) -> dict[str, tuple[dict[str, str], bytes]]:
+        """Header fields and body by the name of the way, the likeliest first."""
+        kind = _MEDIA_TYPES.get(PurePath(self.name).suffix.lower(), "application/octet-stream")
+        ways: dict[str, tuple[dict[str, str], bytes]] = {"as the body": ({"Content-Type": kind}, self.data)}
+        for field_name in ("file", "image"):
+            ways[f"as the form's {field_name!r}"] = self._form(field_name, kind)
+        return ways
+
+    def _form(self, field_name: str, kind: str) -> tuple[dict[str, str], bytes]:
+        """RFC 7578."""
+        head = (
+            f"--{_BOUNDARY}\r\nContent-Disposition: form-data; name={field_name!r}; filename={self.name!r}\r\n"
+            f"Content-Type: {kind}\r\n\r\n"
+        ).replace("'", '"')
+        body = head.encode() + self.data + f"\r\n--{_BOUNDARY}--\r\n".encode()
+        return {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}, body
+
+
+async def examine(backend: BackendConfig, sample: Sample | None, say: Say) -> Findings:
+    """Ask everything; `say` is told what is being done."""
+    found = Findings(backend)
+    here = Question(backend.host, backend.port)
+    say("connecting")
+    try:
+        await ask(here, ANSWER_S)
+    except Unreachable as error:
+        found.bad.append(await _explain(error, here))
+        return found
+    found.good.append(f"reachable at {backend.host}:{backend.port}")
+    try:
+        answer = await _find_path(found, here, say)
+        await _look_at_server(found, here, answer)
+        if found.path:
+            say("measuring the latency")
+            await _latency(found, replace(here, path=found.path))
+            if sample is not None:
+                await _measure(found, replace(here, path=found.path, method="POST"), sample, say)
+    except Unreachable as error:
+        found.bad.append(f"it answered at first, and then: {error}")
+    return found
+
+
+async def _explain(error: Unreachable, here: Question) -> str:
+    """What may be behind a failure to connect."""
+    address = f"{here.host}:{here.port}"
+    match error.why:
+        case "refused":
+            other = await _other_interface(here)
+            if other:
+                return f"nobody listens on {address}, but on {other}: bind the service to 0.0.0.0, or name that address"
+            hint = (
+                "" if _is_loopback(here.host) else " If it runs there, it may be bound to 127.0.0.1 only: use 0.0.0.0."
+            )
+            return f"connection refused: nobody listens on {address}. Is the service started?{hint}"
+        case "timeout":
+            return f"no answer from {address}: a firewall in between, or a machine that is down"
+        case "no_such_host":
+            return f"the name {here.host} cannot be resolved: {error}"
+        case "tls":
+            return f"{address} speaks https, and backends are spoken to in plain http: give it a plain port too"
+        case _:
+            return f"{address}: {error}"
+
+
+async def _other_interface(here: Question) -> str:
+    """Another address of this machine where the port is open; empty if there is none."""
+    if not _is_loopback(here.host):
+        return ""
+    found = await asyncio.get_running_loop().run_in_executor(None, _own_addresses)
+    for host in found - {here.host}:
+        try:
+            await ask(replace(here, host=host), ANSWER_S)
+        except Unreachable:
+            continue
+        return f"{host}:{here.port}"
+    return ""
+
+
+def _own_addresses() -> set[str]:
+    addresses = {"127.0.0.1", "::1"}
+    try:
+        addresses |= {str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)}
+    except OSError:
+        pass  # a machine that does not know its own name
+    return addresses
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+async def _find_path(found: Findings, here: Question, say: Say) -> Answer:
+    """Which path answers: the configured one if it does, else the first known one. An answer to GET is enough."""
+    wanted = found.backend.path
+    candidates = [wanted] if wanted != "/" else []
+    candidates += [path for path in KNOWN_PATHS if path not in candidates]
+    answers: dict[str, Answer] = {}
+    for path in candidates:
+        say(f"trying {path}")
+        answers[path] = await ask(replace(here, path=path), ANSWER_S)
+        status = answers[path].status
+        if status in (301, 302, 307, 308):
+            found.notes.append(f"{path} redirects to {answers[path].fields.get('location', '?')}: name that path")
+        elif status != 404:
+            found.path = path
+            break
+    if not found.path:
+        found.bad.append(f"404 on {', '.join(candidates)}: name the path that it serves, as in http://HOST:PORT/path")
+        return answers[candidates[0]]
+    if wanted not in ("/", found.path):
+        found.bad.append(f"404 on {wanted}, but {found.path} answers: correct the URL")
+    _judge_status(found, answers[found.path])
+    return answers[found.path]
+
+
+def _judge_status(found: Findings, answer: Answer) -> None:
+    match answer.status:
+        case 405:
+            found.good.append(f"{found.path} is there (405 to GET: it takes POST)")
+        case 401 | 403:
+            found.notes.append(
+                f"{found.path} answers {answer.status}: clients must send their credentials, or it is closed"
+            )
+        case status if status >= 500:
+            found.notes.append(
+                f"{found.path} answers {status} to an empty GET; see its log if it does so to real images"
+            )
+        case status:
+            found.good.append(f"{found.path} answers ({status} to GET)")
+
+
+async def _look_at_server(found: Findings, here: Question, answer: Answer) -> None:
+    server = answer.fields.get("server", "")
+    keeps = "keeps connections open" if answer.keeps_alive else "closes after each reply"
+    found.good.append(f"HTTP/{answer.version}, {keeps}{f', {server}' if server else ''}")
+    if not answer.keeps_alive:
+        found.notes.append("each request costs it a new connection; a server with keep-alive saves about a millisecond")
+    if "werkzeug" in server.lower():
+        found.notes.append("this is Flask's development server: fine to try, gunicorn or waitress for production")
+        debugger = await ask(replace(here, path=DEBUGGER), ANSWER_S)
+        if debugger.status == 200 and "css" in debugger.fields.get("content-type", ""):
+            found.bad.append(
+                "Flask runs in debug mode: the reloader restarts it in the middle of requests, and the debugger lets "
+                "whoever reaches it run code; start it without debug=True"
+            )
+
+
+async def _latency(found: Findings, here: Question) -> None:
+    times = [
+        (answer.connect_s, answer.total_s) for answer in [await ask(here, ANSWER_S) for _ in range(LATENCY_SAMPLES)]
+    ]
+    connect_ms, total_ms = (statistics.median(column) * 1000 for column in zip(*times, strict=True))
+    found.good.append(f"connects in {connect_ms:.1f} ms, answers a GET in {total_ms:.1f} ms")
+
+
+async def _measure(found: Findings, here: Question, sample: Sample, say: Say) -> None:
+    """Find a way to send the image that it takes, then measure how many at once it works on."""
+    refused: list[str] = []
+    for way, (fields, body) in sample.forms().items():
+        say(f"sending the sample {way}")
+        question = replace(here, fields=fields, body=body)
+        answer = await ask(question, WORK_S)
+        if answer.status < 300:
+            found.good.append(f"takes an image {way}, in {answer.total_s * 1000:.0f} ms")
+            break
+        refused.append(f"{answer.status} {way}")
+    else:
+        found.notes.append(f"the sample was not taken ({', '.join(refused)}), so its concurrency was not measured")
+        return
+
+    async def burst(at_once: int) -> int:
+        answers = await asyncio.gather(*(ask(question, WORK_S) for _ in range(at_once)), return_exceptions=True)
+        return sum(isinstance(one, BaseException) or one.status >= 300 for one in answers)
+
+    def tell(one: concurrency.Round) -> None:
+        refusals = f", {one.failed} refused" if one.failed else ""
+        say(f"{one.at_once} at once: {one.took_s:.2f} s, {one.throughput:.2f} a second{refusals}")
+
+    found.concurrency = await concurrency.measure(burst, tell)
+    if found.concurrency:
+        found.good.append(f"works on {found.concurrency} at once (measured)")

@@ -1,0 +1,55 @@
+"""The visit as a command: what is said where, and the exit code."""
+
+import http.server
+import threading
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ocr_tcp_lb.cli import main
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/get_ocr" else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_GET
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def test_visit_tells_and_prints_a_configuration_that_checks(
+    port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", "--backend", f"http://127.0.0.1:{port},name=gpu"]) == 0
+    out, err = capsys.readouterr()
+    assert tomllib.loads(out) == {"backend": [{"url": f"http://127.0.0.1:{port}/get_ocr", "name": "gpu"}]}
+    assert "  ok       reachable at" in err
+    assert "With --sample" in err
+    (tmp_path / "lb.toml").write_text(out)
+    assert main(["check", "--config", str(tmp_path / "lb.toml")]) == 0
+
+
+def test_problem_gives_exit_code_1(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--backend", f"http://127.0.0.1:{port}/wrong"]) == 1
+    assert "  PROBLEM  404 on /wrong, but /get_ocr answers" in capsys.readouterr().err
+
+
+def test_sample_that_cannot_be_read_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--sample", "/none.png"]) == 2
+    assert "--sample: cannot read /none.png" in capsys.readouterr().err

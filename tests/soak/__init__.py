@@ -1,0 +1,1 @@
+"""Long and hungry tests against the balancer as a process of its own: what users are promised under abuse."""

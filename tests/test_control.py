@@ -1,0 +1,253 @@
+"""Commands to a running balancer, and what a reload does and leaves alone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from relay.support import GET, House, Peer, ScriptedBackend, reply, until
+
+from ocr_tcp_lb.config import Config, QueueConfig, TcpAddress
+from ocr_tcp_lb.control import VERBS, ControlError, Operator
+from ocr_tcp_lb.errors import LoadBalancerError
+from ocr_tcp_lb.relay.listener import ListenError
+from ocr_tcp_lb.settings.faults import ConfigError, Fault
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    house = House()
+    yield house
+    await house.close()
+
+
+class Scene:
+    """A balancer before two backends that say who they are, and its operator."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.backends = [self.backend(f"b{number}") for number in (1, 2)]
+        self.lb = house.balancer([one.config(f"b{n}", concurrency=1) for n, one in enumerate(self.backends, 1)])
+        self.wanted: Config | ConfigError = self.lb.hub.config
+        self.operator = Operator(self.lb.hub, self.lb.server, self.load)
+
+    def backend(self, name: str) -> ScriptedBackend:
+        backend = self.house.backend()
+        backend.answer(lambda request: reply(name.encode()))
+        return backend
+
+    def load(self) -> Config:
+        if isinstance(self.wanted, ConfigError):
+            raise self.wanted
+        return self.wanted
+
+    def want(self, **more: object) -> None:
+        self.wanted = replace(self.lb.hub.config, **more)  # type: ignore[arg-type]
+
+    @property
+    def names(self) -> list[str]:
+        return [backend.name for backend in self.lb.hub.fleet.backends]
+
+    async def served_by(self, count: int = 6) -> set[bytes]:
+        client = await self.lb.client()
+        names = set()
+        for _ in range(count):
+            await client.send(GET)
+            names.add((await client.read_message()).body)
+        return names
+
+
+@pytest.fixture
+async def scene(house: House) -> Scene:
+    return Scene(house)
+
+
+async def test_drained_backend_gets_nothing_until_it_is_put_back(scene: Scene) -> None:
+    scene.operator.do(["drain", "b1"])
+    assert await scene.served_by() == {b"b2"}
+    scene.operator.do(["undrain", "b1"])
+    assert await scene.served_by() == {b"b1", b"b2"}
+
+
+async def test_added_backend_serves_and_gets_a_free_name(scene: Scene) -> None:
+    third = scene.backend("third")
+    done = scene.operator.do(["add", f"http://127.0.0.1:{third.port}/ocr,concurrency=1"])
+    assert done.startswith("backend b3 ")
+    assert await scene.served_by(9) == {b"b1", b"b2", b"third"}
+    assert third.requests[0].start == b"GET /ocr HTTP/1.1", "its own path"
+
+
+async def test_removed_backend_finishes_what_it_has(house: House) -> None:
+    slow, other = house.backend(), house.backend()
+    other.answer(lambda request: reply(b"other"))
+    lb = house.balancer([slow, other])
+    operator = Operator(lb.hub, lb.server)
+    operator.do(["drain", "b2"])
+    client = await lb.client()
+    await client.send(GET)
+    peer = await slow.accept()
+    await peer.read_message()
+    operator.do(["undrain", "b2"])
+    operator.do(["remove", "b1"])
+    assert "b1" in lb.hub.upstreams, "a lease may still ask for it"
+    await peer.send(reply(b"slow"))
+    assert (await client.read_message()).body == b"slow"
+    await until(lambda: lb.in_flight() == 0)
+    lb.hub.review()
+    assert list(lb.hub.upstreams) == ["b2"]
+    assert await peer.ended(), "no connection to it is kept"
+
+
+async def test_weight_is_changed_for_the_next_request(scene: Scene) -> None:
+    scene.operator.do(["weight", "b1", "0"])
+    assert await scene.served_by() == {b"b2"}
+    assert scene.lb.hub.upstreams["b1"].config.weight == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "there is no command ''"),
+        (["drian", "b1"], "did you mean drain?"),
+        (["drain"], "write drain NAME"),
+        (["drain", "b9"], "did you mean b1?"),
+        (["weight", "b1", "much"], "not a number"),
+        (["add", "127.0.0.1:5000"], ""),
+        (["add", "http://127.0.0.1:1/,name=b1"], "the name b1 is taken"),
+        (["reload", "now"], "write reload"),
+    ],
+)
+async def test_what_cannot_be_done_is_said_and_changes_nothing(scene: Scene, words: list[str], message: str) -> None:
+    with pytest.raises(LoadBalancerError) as caught:
+        scene.operator.do(words)
+    assert message in str(caught.value)
+    assert scene.names == ["b1", "b2"]
+
+
+async def test_last_backend_stays(scene: Scene) -> None:
+    scene.operator.do(["remove", "b1"])
+    with pytest.raises(ControlError, match="last backend"):
+        scene.operator.do(["remove", "b2"])
+
+
+async def test_every_verb_is_explained(scene: Scene) -> None:
+    assert set(scene.operator._verbs) == set(VERBS)
+
+
+async def test_without_a_way_back_to_the_configuration_there_is_no_reload(house: House) -> None:
+    lb = house.balancer([house.backend()])
+    with pytest.raises(ControlError, match="no configuration"):
+        Operator(lb.hub, lb.server).do(["reload"])
+
+
+async def test_reload_adds_and_removes_and_keeps_what_was_learned(scene: Scene) -> None:
+    third = scene.backend("third")
+    await scene.served_by()
+    kept = scene.lb.hub.fleet.backends[1]
+    served = kept.served
+    scene.want(backends=(scene.backends[1].config("b2", concurrency=2, weight=2.0), third.config("b3")))
+    assert scene.operator.do(["reload"]) == "reloaded; backends: 1 added, 1 changed, 1 removed"
+    assert scene.names == ["b2", "b3"]
+    assert scene.lb.hub.fleet.backends[0] is kept
+    assert (kept.served, kept.limit, kept.weight) == (served, 2, 2.0)
+    assert await scene.served_by() == {b"b2", b"third"}
+
+
+async def test_same_name_at_another_address_is_another_backend(scene: Scene) -> None:
+    successor = scene.backend("successor")
+    scene.want(backends=(successor.config("b1"), scene.backends[1].config("b2", concurrency=1)))
+    scene.operator.reload()
+    assert await scene.served_by() == {b"successor", b"b2"}
+    assert sorted(scene.lb.hub.upstreams) == ["b1", "b2"]
+
+
+async def test_whole_fleet_is_exchanged_under_a_waiting_client(house: House) -> None:
+    old, new = house.backend(), house.backend()
+    new.answer(lambda request: reply(b"new"))
+    lb = house.balancer([old.config("b1", concurrency=1)])
+    first, second = await lb.client(), await lb.client()
+    await first.send(GET)
+    peer = await old.accept()
+    await peer.read_message()
+    await second.send(GET)
+    await until(lambda: lb.waiting == 1)
+    wanted = replace(lb.hub.config, backends=(new.config("b1", concurrency=1),))
+    Operator(lb.hub, lb.server, lambda: wanted).reload()
+    assert (await second.read_message()).body == b"new"
+    await peer.send(reply(b"old"))
+    assert (await first.read_message()).body == b"old"
+
+
+async def test_bad_configuration_is_refused_and_the_old_one_runs_on(scene: Scene) -> None:
+    scene.wanted = ConfigError([Fault("lb.toml", "wrong"), Fault("lb.toml", "worse")])
+    with pytest.raises(ConfigError, match="wrong"):
+        scene.operator.do(["reload"])
+    assert await scene.served_by() == {b"b1", b"b2"}
+
+
+async def test_address_that_cannot_be_had_refuses_the_whole_reload(scene: Scene) -> None:
+    taken = scene.lb.address
+    assert isinstance(taken, TcpAddress)
+    other = scene.house.balancer([scene.backends[0]]).address
+    scene.want(listen=(taken, other), backends=scene.lb.hub.config.backends[:1])
+    with pytest.raises(ListenError, match="already in use"):
+        scene.operator.reload()
+    assert scene.names == ["b1", "b2"]
+    assert scene.lb.server.addresses == [taken]
+
+
+async def test_listeners_are_added_and_dropped_and_clients_stay(scene: Scene) -> None:
+    client = await scene.lb.client()
+    await client.send(GET)
+    assert (await client.read_message()).status == 200
+    old = scene.lb.address
+    scene.want(listen=(old, TcpAddress("127.0.0.2", 0)))
+    scene.operator.reload()
+    first, second = scene.lb.server.addresses
+    assert first == old
+    scene.want(listen=(second,))
+    scene.operator.reload()
+    assert scene.lb.server.addresses == [second]
+    with pytest.raises(ConnectionRefusedError):
+        await scene.lb.client(old)
+    await client.send(GET)
+    assert (await client.read_message()).status == 200
+    assert (await scene.lb.client(second)).sock
+
+
+async def test_what_needs_a_restart_is_named_and_left(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.want(policy="random", queue=QueueConfig(size=7), retries=0)
+    scene.operator.reload()
+    assert "a change of policy needs a restart" in caplog.text
+    assert scene.lb.hub.config.policy == "queue"
+    assert scene.lb.hub.config.queue.size == 7
+    assert scene.lb.hub.fleet.snapshot().queue_size == 7
+
+
+async def test_a_hundred_reloads_under_load_lose_nothing_and_leave_nothing(scene: Scene) -> None:
+    extra = scene.backend("extra")
+    base = scene.lb.hub.config.backends
+    statuses: list[int] = []
+    done = asyncio.Event()
+
+    async def ask(client: Peer) -> None:
+        while not done.is_set():
+            await client.send(GET)
+            statuses.append((await client.read_message()).status)
+
+    peers = [await scene.lb.client() for _ in range(4)]
+    clients = [asyncio.ensure_future(ask(peer)) for peer in peers]
+    for number in range(100):
+        scene.want(backends=(*base[number % 2 :], extra.config(f"extra{number % 3}", weight=1.0 + number % 2)))
+        scene.operator.reload()
+        seen = len(statuses)
+        await until(lambda seen=seen: len(statuses) > seen + 4)  # type: ignore[misc]
+    scene.want(backends=base)
+    scene.operator.reload()
+    done.set()
+    await asyncio.gather(*clients)
+    assert set(statuses) == {200}
+    await until(lambda: scene.lb.in_flight() == 0)
+    scene.lb.hub.review()
+    assert sorted(scene.lb.hub.upstreams) == ["b1", "b2"]
+    assert len(scene.lb.hub._leaving) == 0
