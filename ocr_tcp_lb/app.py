@@ -126,7 +126,7 @@ async def _serve(
         ending.callback(notifier.close)
         stop = _stop_on_signals(loop)
         await prober.start()
-        server = Server(hub, doors.clients)
+        server = Server(hub, doors.clients, owns_files=not doors.were_passed)
         operator = Operator(hub, server, load, owns_listeners=not doors.were_passed)
         loop.add_signal_handler(signal.SIGHUP, _reload, operator, notifier)
         announce(config, loop_name, server.addresses, were_passed=doors.were_passed)

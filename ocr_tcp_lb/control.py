@@ -1,8 +1,8 @@
 """What an operator changes at run time: one backend, or by a reload the configuration as far as it can be changed.
 
-`Operator.do` takes the words of `ocr-tcp-lb control` and returns what to tell the operator, or raises `LoadBalancerError`
-with nothing changed. Nothing that is under way is closed or forgotten: listeners, connections, queue, learned speeds and
-health stay; a backend that leaves finishes what it has.
+`Operator.do` takes the words of `ocr-tcp-lb control` and returns what to tell the operator, or raises
+`LoadBalancerError` with nothing changed. Nothing that is under way is closed or forgotten: listeners, connections,
+queue, learned speeds and health stay; a backend that leaves finishes what it has.
 """
 
 import logging

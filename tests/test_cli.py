@@ -141,7 +141,10 @@ def test_faulty_file_is_told_without_a_traceback(tmp_path: Path) -> None:
 def test_port_in_use_is_told_without_a_traceback() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = "{}:{}".format(*taken.getsockname())
-        done = subprocess.run(program("--listen", address, "--admin", "off"), capture_output=True, text=True, timeout=30)
+        words = program("--listen", address, "--admin", "off")
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30)
+            program("--listen", address, "--admin", "off"), capture_output=True, text=True, timeout=30
+        )
     assert done.returncode == 2
     assert done.stderr.startswith("ocr-tcp-lb: ")
     assert address in done.stderr

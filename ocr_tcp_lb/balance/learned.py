@@ -12,9 +12,9 @@ had to wait. Two kinds of evidence move it:
 An error upwards costs 2 %, one downwards starves a worker: probing goes on for ever, at growing intervals.
 
 Measured (`python -m bench.sim --policy queue/auto`: 16 fleets, 5 seeds, relative to the all-knowing FIFO queue): mean
-0.98, p99 0.88, mean of the first 400 requests 1.06; the worst fleet has a mean of 1.05 (12 mixed workers) and 1.21 cold
-(workers that share a CPU). Known to be weak: a shared CPU whose queue never empties is never seen alone, and may pass
-for as many as 5.
+0.98, p99 0.87, mean of the first 400 requests 1.05; the worst fleet has a mean of 1.05 (workers that share a CPU) and
+1.19 cold (bursts of 60). Known to be weak: a shared CPU whose queue never empties is never seen alone, and may pass for
+as many as 5.
 """
 
 import math

@@ -96,6 +96,8 @@ def _backends(monitor: Monitor) -> Iterator[Family]:
     help_text = "Mean service time, as learned from good replies; 0 before the first."
     yield gauge(f"{P}backend_service_seconds", help_text, each(lambda one: one.service_ms / 1000))
     yield gauge(f"{P}backend_weight", "Its share, as configured.", each(lambda one: one.weight))
+    ejections = each(lambda one: monitor.ejections[one.name])
+    yield counter(f"{P}backend_ejections_total", "How often it was taken out of service.", ejections)
     yield counter(f"{P}backend_attempts_total", "Attempts that said something about it.", attempts)
 
 

@@ -5,8 +5,11 @@ It owns the counters that `Tally.note` fills. The timer is the only work it make
 """
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 
+from ocr_tcp_lb.balance.backend import Backend
+from ocr_tcp_lb.balance.health import State
 from ocr_tcp_lb.ops.histogram import LAG_BOUNDS_S, Histogram
 from ocr_tcp_lb.ops.history import STEP_S, History, Totals
 from ocr_tcp_lb.ops.outlet import Outlet
@@ -49,6 +52,8 @@ class Monitor:
         self._notifier = notifier
         self.lag = Histogram(LAG_BOUNDS_S)
         self.history = History()
+        self.ejections: Counter[str] = Counter()  # by backend
+        self._eras: dict[Backend, int] = {}  # of the last ejection that was counted
         self._longest_lag_s = 0.0
         self._deepest_queue = 0
         self._step_began = hub.loop.time()
@@ -77,11 +82,22 @@ class Monitor:
         self.lag.add(lag_s)
         self._longest_lag_s = max(self._longest_lag_s, lag_s)
         self._deepest_queue = max(self._deepest_queue, self.hub.fleet.waiting)
+        self._count_ejections()
         if now - self._step_began >= STEP_S:
             self.end_step(now)
             if self._notifier is not None and not self.hub.draining:
                 self._notifier.say(self.summary())
         self._timer = self.hub.loop.call_later(LOOK_S, self._look)
+
+    def _count_ejections(self) -> None:
+        """An ejection lasts longer than the time between two looks, so each is seen; its era tells it from the last."""
+        before, self._eras = self._eras, {}
+        for backend in self.hub.fleet.backends:
+            health, counted = backend.health, before.get(backend, -1)
+            if health.state is State.EJECTED and health.era != counted:
+                counted = health.era
+                self.ejections[backend.name] += 1
+            self._eras[backend] = counted
 
     def end_step(self, now: float) -> None:
         """Make a point of what was seen since the last one; `now` is the loop's time."""

@@ -407,8 +407,10 @@ class Attempt:
         channel = connection.channel
         client.allow(self._hub.timeouts.response_s)
         try:
-            while self._reply is None and not (client.expired or self._hub.draining):
+            while not (client.expired or self._hub.draining):
                 self._read_reply(connection)
+                if self._reply is not None:  # the beginning of a long one, of which nobody reads the rest
+                    return
                 channel.want_read()
                 await client.wakeup
         except (AttemptFailed, ClientGone):

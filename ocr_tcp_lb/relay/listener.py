@@ -148,12 +148,14 @@ class Listener:
         has_room: Callable[[], bool],
         welcome: Callable[[socket.socket, str], object],
         turn_away: Callable[[socket.socket, str], object],
+        owns_file: bool = True,
     ) -> None:
         self._loop = loop
         self._sock = sock
         self._has_room = has_room
         self._welcome = welcome
         self._turn_away = turn_away
+        self._owns_file = owns_file
         self._rest: asyncio.TimerHandle | None = None
         loop.add_reader(sock.fileno(), self._accept)
 
@@ -205,14 +207,14 @@ class Listener:
         self._loop.add_reader(self._sock.fileno(), self._accept)
 
     def close(self) -> None:
-        """Stop accepting; a unix socket's file is removed."""
+        """Stop accepting; the file of a unix socket that we opened is removed."""
         if self._sock.fileno() < 0:
             return
         if self._rest is not None:
             self._rest.cancel()
         else:
             self._loop.remove_reader(self._sock.fileno())
-        path = self._sock.getsockname() if self._sock.family == socket.AF_UNIX else ""
+        path = self._sock.getsockname() if self._owns_file and self._sock.family == socket.AF_UNIX else ""
         self._sock.close()
         if path:
             try:

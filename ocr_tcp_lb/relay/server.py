@@ -24,8 +24,10 @@ MOST_TURNED_AWAY = 256  # clients above the limit that are being answered at one
 class Server:
     """Owns every client's coroutine."""
 
-    def __init__(self, hub: Hub, sockets: Iterable[socket.socket]) -> None:
+    def __init__(self, hub: Hub, sockets: Iterable[socket.socket], *, owns_files: bool = True) -> None:
+        """Serve clients of these sockets; `owns_files`: those of unix sockets are ours to remove, not systemd's."""
         self._hub = hub
+        self._owns_files = owns_files
         self._clients: set[Client] = set()
         self._turned_away: set[Client] = set()
         self._counts: Counter[str] = Counter()  # connections by address; kept only if they are limited
@@ -124,7 +126,12 @@ class Server:
 
     def _listen(self, sock: socket.socket) -> Listener:
         return Listener(
-            self._hub.loop, sock, has_room=self._has_room, welcome=self._welcome, turn_away=self._turn_away
+            self._hub.loop,
+            sock,
+            has_room=self._has_room,
+            welcome=self._welcome,
+            turn_away=self._turn_away,
+            owns_file=self._owns_files,
         )
 
     async def drain(self, timeout_s: float) -> int:

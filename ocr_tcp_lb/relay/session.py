@@ -50,16 +50,16 @@ class Session:
         hub, client, channel = self._hub, self._client, self._client.channel
         data, client.inbox = client.inbox, b""
         client.allow(limit_s)
-        has_begun = False
+        seen = 0
         while True:
             if data:
-                if end := head_end(data, hub.limits.head_bytes):
+                if end := head_end(data, hub.limits.head_bytes, seen):
                     client.inbox = data[end:]
                     channel.readable = False  # see `presume_empty`
                     return hub.requests.parse(data[:end])
-                if not has_begun:
-                    has_begun = True
+                if not seen:
                     client.allow(hub.timeouts.head_s)
+                seen = len(data)
             while not channel.readable:
                 if client.expired:
                     if not data:

@@ -313,7 +313,7 @@ BACKEND_KEYS: tuple[Option, ...] = (
     Option("weight", WEIGHT, "Backend", "its share relative to the others", "weight"),
     Option("concurrency", CONCURRENCY, "Backend", "requests it can work on at once", "concurrency"),
     Option("health", HEALTH_PATH, "Backend", "its path for health checks, which answers 2xx; none: TCP", "health_path"),
-    Option("abandon", choice(*get_args(Abandon)), "Backend", "the slot when a client leaves: keep it, or cut", "abandon"),
+    Option("abandon", choice(*get_args(Abandon)), "Backend", "what is done when a client leaves", "abandon"),
     Option("max-idle", duration(zero=True), "Backend", "how long an idle connection is kept", "max_idle_s"),
     Option("send-proxy", SEND_PROXY, "Backend", "the PROXY protocol that tells it who the client is", "send_proxy"),
 )

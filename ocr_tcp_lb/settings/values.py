@@ -183,6 +183,8 @@ def _parse_name(text: str) -> str:
 
 
 FAIR_BY = Kind("address|header:NAME|off", _parse_fair_by, str)
+
+
 def _parse_health_path(text: str) -> str:
     if text and not _PATH.fullmatch(text):
         raise BadValue(f"{text!r} is not a path", "write a path such as /health; other characters percent-encoded")

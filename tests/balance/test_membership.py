@@ -1,8 +1,8 @@
 """The fleet changes while it works: backends join, leave, get other weights and limits."""
 
 import pytest
-from balance.world import World, specs, teach
 
+from balance.world import World, specs, teach
 from ocr_tcp_lb.balance import POLICIES, BackendSpec, Outcome, Ticket
 
 EVERY_POLICY = pytest.mark.parametrize("policy", POLICIES)

@@ -1,5 +1,4 @@
 from balance.world import World, specs, teach
-
 from ocr_tcp_lb.balance import Outcome
 from ocr_tcp_lb.balance.silence import LEAST_S, TIMES_USUAL
 

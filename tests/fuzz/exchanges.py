@@ -25,7 +25,9 @@ from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.relay.upstream import Upstream
 from ocr_tcp_lb.wire import ReplyParser, RequestParser
 
-from .actors import Backend, Client, Ledger, plan
+from .backends import Backend
+from .clients import Client
+from .plans import Ledger, plan
 from .simulation import Loop, Socket
 
 MOST_TURNS = 200_000
@@ -58,7 +60,7 @@ class World:
             timeouts=TIMEOUTS,
             retries=chance.choice((0, 2)),
         )
-        with mock.patch("random.Random", lambda: chance):  # the fleet's own: one seed decides everything
+        with mock.patch("random.Random", return_value=chance):  # the fleet's own: one seed decides everything
             hub = build_hub(self._loop, config, self._count)  # type: ignore[arg-type]
         hub.requests, hub.replies = PARSERS
         hub.pipes = Pipes(most=0)  # a simulated socket has nothing to splice
@@ -131,9 +133,13 @@ class World:
             for actor in tuple(self._actors):
                 if self._chance.random() < 0.7:
                     has_moved = actor.act() or has_moved
-            if not has_moved and not any([actor.act() for actor in tuple(self._actors)]) and not self._loop.jump():
+            if not has_moved and not self._everybody_acts() and not self._loop.jump():
                 break
         raise AssertionError(f"{self._sessions} sessions never ended")
+
+    def _everybody_acts(self) -> bool:
+        """Whether anybody, each asked once, had something to do."""
+        return sum(actor.act() for actor in tuple(self._actors)) > 0
 
     def _check(self) -> None:
         """Everything was given back."""
@@ -178,7 +184,9 @@ def run(count: int, seed: int, report: Callable[[str], None] = lambda line: None
         number += 1
         if came["exchanges"] - reported >= 50_000:
             reported = came["exchanges"]
-            report(f"{number - seed:,} worlds, {dict(came)}, {reported / (time.perf_counter() - began):,.0f} exchanges/s")
+            report(
+                f"{number - seed:,} worlds, {dict(came)}, {reported / (time.perf_counter() - began):,.0f} exchanges/s"
+            )
     report(f"{number - seed:,} worlds from {seed}, every invariant held: {dict(came)}")
     return came
 

@@ -158,9 +158,7 @@ class FlowMachine(RuleBasedStateMachine):
 
 
 for machine, examples in ((ChunkedMachine, 60), (FlowMachine, 40)):
-    machine.TestCase.settings = settings(
-        max_examples=examples, stateful_step_count=30, derandomize=True, deadline=None
-    )
+    machine.TestCase.settings = settings(max_examples=examples, stateful_step_count=30, derandomize=True, deadline=None)
 
 TestChunkedFraming = ChunkedMachine.TestCase
 TestFlowFraming = FlowMachine.TestCase

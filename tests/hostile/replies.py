@@ -23,7 +23,9 @@ def _nonsense(name: str, rule: str, reply: bytes, then: str = STAYS) -> Row:
 
 
 REPLIES = (
-    _nonsense("length and chunked", "RFC 9112 6.3 rule 3", _fields(b"Content-Length: 5", b"Transfer-Encoding: chunked")),
+    _nonsense(
+        "length and chunked", "RFC 9112 6.3 rule 3", _fields(b"Content-Length: 5", b"Transfer-Encoding: chunked")
+    ),
     _nonsense("two lengths of a reply", "RFC 9112 6.3 rule 5", _fields(b"Content-Length: 5", b"Content-Length: 6")),
     _nonsense("one length of a reply twice", "RFC 9110 8.6", _fields(b"Content-Length: 5", b"Content-Length: 5")),
     _nonsense("a list of lengths", "RFC 9112 6.3 rule 5", _fields(b"Content-Length: 5, 5")),
@@ -31,7 +33,11 @@ REPLIES = (
     _nonsense("a length of 30 digits", "RFC 9112 6.3 rule 5", _fields(b"Content-Length: " + b"5" * 30)),
     _nonsense("an unknown coding", "RFC 9112 6.3 rule 4", _fields(b"Transfer-Encoding: gzip, chunked")),
     _nonsense("a tab after the coding", "RFC 9110 5.6.3", _fields(b"Transfer-Encoding: chunked\t", body=b"0\r\n\r\n")),
-    _nonsense("chunked twice in a reply", "RFC 9112 6.1", _fields(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked")),
+    _nonsense(
+        "chunked twice in a reply",
+        "RFC 9112 6.1",
+        _fields(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"),
+    ),
     _nonsense("chunked in HTTP/1.0", "RFC 9112 6.1", b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     _nonsense("a status of two digits", "RFC 9112 4", b"HTTP/1.1 20 OK\r\n\r\n"),
     _nonsense("a status of four digits", "RFC 9112 4", b"HTTP/1.1 2000 OK\r\n\r\n"),
@@ -57,7 +63,9 @@ REPLIES = (
     _nonsense("an end inside the head", "RFC 9112 8", b"HTTP/1.1 200 OK\r\nContent-Le", ENDS),
     _nonsense("a reset inside the head", "RFC 9112 8", b"HTTP/1.1 200 OK\r\nContent-Le", RESETS),
     _nonsense("an end instead of a reply", "RFC 9112 8", b"", ENDS),
-    _nonsense("a first chunk that is none, in one piece with the head", "RFC 9112 7.1", CHUNKED + b"zz\r\n" + bytes(200)),
+    _nonsense(
+        "a first chunk that is none, in one piece with the head", "RFC 9112 7.1", CHUNKED + b"zz\r\n" + bytes(200)
+    ),
     _answer("an end inside a length", "RFC 9112 8", TEN + b"hello", BROKEN, b"hello", ENDS),
     _answer("a reset inside a length", "RFC 9112 8", TEN + b"hello", BROKEN, b"hello", RESETS),
     _answer("an end before the body", "RFC 9112 8", TEN, BROKEN, b"", ENDS),
@@ -72,15 +80,50 @@ REPLIES = (
     _answer("204", "RFC 9112 6.3 rule 1", b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
     _answer("204 with a length", "RFC 9110 8.6", b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", 204, b""),
     _answer("304 with a length", "RFC 9112 6.3 rule 1", b"HTTP/1.1 304 X\r\nContent-Length: 5\r\n\r\n", 304, b""),
-    _answer("304 with a coding", "RFC 9112 6.3 rule 1", b"HTTP/1.1 304 X\r\nTransfer-Encoding: chunked\r\n\r\n", 304, b""),
+    _answer(
+        "304 with a coding", "RFC 9112 6.3 rule 1", b"HTTP/1.1 304 X\r\nTransfer-Encoding: chunked\r\n\r\n", 304, b""
+    ),
     _answer("a second reply behind the first", "RFC 9112 9.3", OK + OK.replace(b"ok", b"no"), 200),
     _answer("rubbish behind a reply", "RFC 9112 9.3", OK + b"\x00" * 70_000, 200),
     _answer("a reply behind chunks", "RFC 9112 9.3", CHUNKED + b"2\r\nok\r\n0\r\n\r\n" + OK.replace(b"ok", b"no"), 200),
     _answer("a body behind 204", "RFC 9112 6.3 rule 1", b"HTTP/1.1 204 X\r\n\r\nevil", 204, b""),
     _answer("a body behind 304", "RFC 9112 6.3 rule 1", b"HTTP/1.1 304 X\r\nContent-Length: 4\r\n\r\nevil", 304, b""),
-    Row("a body behind HEAD", "RFC 9110 9.3.2", head(start=b"HEAD / HTTP/1.1"), 200, (b"HEAD / HTTP/1.1", HOST, b""), OK, body=b""),
+    Row(
+        "a body behind HEAD",
+        "RFC 9110 9.3.2",
+        head(start=b"HEAD / HTTP/1.1"),
+        200,
+        (b"HEAD / HTTP/1.1", HOST, b""),
+        OK,
+        body=b"",
+    ),
     Row("silence", "RFC 9110 15.6.5", SENT, 504, (GET, HOST, b""), b"", timeouts={"response_s": 0.02}),
-    Row("silence inside a reply", "RFC 9112 8", SENT, BROKEN, (GET, HOST, b""), TEN + b"hello", body=b"hello", timeouts={"response_s": 0.03, "idle_s": 0.03}),
-    Row("chunks for HTTP/1.0", "RFC 9112 7.1", b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", 200, (GET, HOST, b""), CHUNKED + b"2\r\nok\r\n0\r\n\r\n"),
-    Row("broken chunks for HTTP/1.0", "RFC 9112 8", b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", BROKEN, (GET, HOST, b""), CHUNKED + b"5\r\nok", ENDS, b"ok"),
+    Row(
+        "silence inside a reply",
+        "RFC 9112 8",
+        SENT,
+        BROKEN,
+        (GET, HOST, b""),
+        TEN + b"hello",
+        body=b"hello",
+        timeouts={"response_s": 0.03, "idle_s": 0.03},
+    ),
+    Row(
+        "chunks for HTTP/1.0",
+        "RFC 9112 7.1",
+        b"GET / HTTP/1.0\r\nHost: a\r\n\r\n",
+        200,
+        (GET, HOST, b""),
+        CHUNKED + b"2\r\nok\r\n0\r\n\r\n",
+    ),
+    Row(
+        "broken chunks for HTTP/1.0",
+        "RFC 9112 8",
+        b"GET / HTTP/1.0\r\nHost: a\r\n\r\n",
+        BROKEN,
+        (GET, HOST, b""),
+        CHUNKED + b"5\r\nok",
+        ENDS,
+        b"ok",
+    ),
 )

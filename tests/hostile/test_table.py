@@ -25,9 +25,7 @@ def test_the_table_is_complete() -> None:
 
 def balancer(house: House, row: Row) -> Balancer:
     """A balancer before one backend that is given no second chance."""
-    return house.balancer(
-        [house.backend()], retries=0, limits=Limits(**row.limits), timeouts=Timeouts(**row.timeouts)
-    )
+    return house.balancer([house.backend()], retries=0, limits=Limits(**row.limits), timeouts=Timeouts(**row.timeouts))
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.reached is NOTHING], ids=str)

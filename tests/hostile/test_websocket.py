@@ -33,7 +33,9 @@ async def echo(connection: ServerConnection) -> None:
 
 
 @asynccontextmanager
-async def chat(house: House, handler: Handler = echo, **config: object) -> AsyncIterator[tuple[ClientConnection, Balancer]]:
+async def chat(
+    house: House, handler: Handler = echo, **config: object
+) -> AsyncIterator[tuple[ClientConnection, Balancer]]:
     """A connected WebSocket, and the balancer between."""
     async with serve(handler, "127.0.0.1", 0, max_size=2 * MIB, compression=None) as server:
         port = next(iter(server.sockets)).getsockname()[1]
@@ -70,16 +72,18 @@ async def test_side_that_does_not_read_stops_the_other(house: House) -> None:
             digest.update(message)
 
     messages = [random.Random(seed).randbytes(MIB) for seed in range(40)]
-    async with chat(house, stubborn) as (client, lb):
+    async with chat(house, stubborn) as (client, _):
+        sent: list[int] = []
 
         async def send_all() -> None:
             for message in messages:
                 await client.send(message)
+                sent.append(len(message))
 
         sending = asyncio.ensure_future(send_all())
-        moved = -1
-        while moved != (moved := lb.hub.pipes._made):
-            await asyncio.sleep(0.05)
+        before = -1
+        while before != (before := len(sent)):  # noqa: ASYNC110 (until nothing moves any more)
+            await asyncio.sleep(0.1)
         assert not sending.done(), "somebody piled 40 MB up"
         may_read.set()
         await sending

@@ -1,10 +1,12 @@
 """Looking at the running balancer: what a look notes, and the line for systemd."""
 
+import random
 import socket
 from pathlib import Path
 
 from relay.support import GET, House, until
 
+from ocr_tcp_lb.balance.health import Event
 from ocr_tcp_lb.ops.monitor import Monitor
 from ocr_tcp_lb.ops.systemd import Notifier
 from ops.house import watched
@@ -27,6 +29,23 @@ async def test_step_keeps_the_deepest_queue_seen_in_it(house: House) -> None:
         monitor.end_step(lb.hub.loop.time())
         (point,) = monitor.history.after(0)
     assert point.waiting == 1
+
+
+async def test_each_ejection_is_counted_once(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend, house.backend()])
+    async with watched(lb) as admin:
+        health = lb.hub.fleet.backends[0].health
+        rng = random.Random(1)
+        out_and_in = (Event.REFUSED, Event.NOTHING, Event.BACKOFF_OVER)
+        for event in (*out_and_in, Event.FAILED, Event.BACKOFF_OVER, Event.ANSWERED):
+            health.move(event, 0.0, rng)
+            for _ in range(2):
+                admin.monitor._timer.cancel()
+                admin.monitor._look()
+        assert admin.monitor.ejections == {"b1": 2}
+        state = (await admin.ask("/status.json")).json
+    assert [one["ejections"] for one in state["backends"]] == [2, 0]
 
 
 async def test_systemd_is_told_when_a_backend_goes_and_not_again(house: House, tmp_path: Path) -> None:

@@ -321,10 +321,11 @@ class Balancer:
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
-        self._clients.append(Peer(sock))
+        peer = Peer(sock)
+        self._clients.append(peer)
         async with asyncio.timeout(PATIENCE_S):
             await asyncio.get_running_loop().sock_connect(sock, target)
-        return self._clients[-1]
+        return peer
 
     async def record(self, number: int = 0) -> Record:
         """The record of the request that ended as the `number`-th."""

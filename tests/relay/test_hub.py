@@ -4,7 +4,7 @@ from ocr_tcp_lb.balance.lease import Lease, Outcome
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.relay.claim import Claim
 
-from .support import House, driven, guest, until
+from .support import GET, House, driven, guest, until
 
 SOMEWHERE = [BackendConfig("b1", "127.0.0.1", 1, concurrency=1)]
 
@@ -73,3 +73,13 @@ async def test_request_held_for_a_faster_backend_is_let_go_in_time(house: House)
     held.settle(Outcome.SERVED)
     client.close()
     far.close()
+
+
+async def test_burst_on_a_fresh_balancer_of_one_backend_is_served_whole(house: House) -> None:
+    backend = house.backend()
+    backend.answer()
+    lb = house.balancer([backend])
+    clients = [await lb.client() for _ in range(60)]
+    for client in clients:
+        await client.send(GET)
+    assert [(await client.read_message()).status for client in clients] == [200] * 60

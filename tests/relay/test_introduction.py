@@ -72,7 +72,12 @@ async def test_introduction_is_for_the_connection_and_comes_once(house: House) -
 
 @pytest.mark.parametrize(
     "first",
-    [GET, b"PROXY TCP4 1.2.3.4\r\n" + GET, b"PROXY TCP4 999.2.3.4 1.1.1.1 1 2\r\n", b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0"],
+    [
+        GET,
+        b"PROXY TCP4 1.2.3.4\r\n" + GET,
+        b"PROXY TCP4 999.2.3.4 1.1.1.1 1 2\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0",
+    ],
     ids=["none", "cut short", "no address", "version 3"],
 )
 async def test_trusted_proxy_that_does_not_introduce_its_client_is_closed_without_a_word(
@@ -122,9 +127,7 @@ async def test_proxy_on_a_unix_socket_may_be_trusted(house: House, tmp_path: Pat
     backend = house.backend()
     backend.answer()
     address = UnixAddress(str(tmp_path / "lb.sock"))
-    lb = house.balancer(
-        [backend], listen=[address], proxy_protocol=True, trusted_proxies=TrustedProxies(unix=True)
-    )
+    lb = house.balancer([backend], listen=[address], proxy_protocol=True, trusted_proxies=TrustedProxies(unix=True))
     client = await lb.client(address)
     await client.send(V2 + GET)
     assert (await client.read_message()).status == 200

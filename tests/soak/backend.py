@@ -1,65 +1,87 @@
 """A backend in the test's own loop: answers by path, and reads uploads as fast or as slowly as it is told.
 
-`/` says `ok`, `/large` sends 100 MB, `/slow` waits a moment, `/break` breaks off inside its reply.
+`/` says `ok`, `/large` sends 100 MB, `/slow` waits a moment before it says `ok`.
 """
 
 import asyncio
-import contextlib
+import socket
+from collections.abc import Coroutine
 
 LARGE_BYTES = 100_000_000
 PIECE = bytes(64 * 1024)
 
 
 class Backend:
-    """One listening backend; `requests` counts what it was asked."""
+    """One listening backend; it pauses after each piece of an upload."""
 
     def __init__(self, *, read_pause_s: float = 0.0) -> None:
+        self._loop = asyncio.get_running_loop()
         self._read_pause_s = read_pause_s
-        self._server: asyncio.Server | None = None
-        self.requests = 0
-        self.url = ""
+        self._sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._sock.setblocking(False)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.url = f"http://127.0.0.1:{self._sock.getsockname()[1]}/"
 
     async def __aenter__(self) -> "Backend":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=64 * 1024)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/"
+        self._start(self._accept())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._sock.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
-            while await self._answer(reader, writer):
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self) -> None:
+        while True:
+            sock, _ = await self._loop.sock_accept(self._sock)
+            sock.setblocking(False)
+            self._start(self._serve(sock))
+
+    async def _serve(self, sock: socket.socket) -> None:
+        with sock:
+            try:
+                while await self._answer(sock):
+                    pass
+            except (OSError, EOFError):
                 pass
-        writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        self.requests += 1
-        await self._take_body(reader, head)
+    async def _answer(self, sock: socket.socket) -> bool:
+        head, rest = await self._read_head(sock)
+        _, found, length = head.partition(b"\r\ncontent-length: ")
+        await self._take_body(sock, int(length.split(b"\r\n")[0]) - len(rest) if found else 0)
         path = head.split(b" ", 2)[1]
+        send = self._loop.sock_sendall
         if path == b"/slow":
             await asyncio.sleep(0.02)
-        if path == b"/break":
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
-            return False
         if path == b"/large":
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE_BYTES)
-            for _ in range(0, LARGE_BYTES, len(PIECE)):
-                writer.write(PIECE)
-                await writer.drain()
-            return False
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        await writer.drain()
+            await send(sock, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE_BYTES)
+            for start in range(0, LARGE_BYTES, len(PIECE)):
+                await send(sock, memoryview(PIECE)[: LARGE_BYTES - start])
+            return True
+        await send(sock, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         return True
 
-    async def _take_body(self, reader: asyncio.StreamReader, head: bytes) -> None:
-        _, found, rest = head.partition(b"\r\ncontent-length: ")
-        left = int(rest.split(b"\r\n")[0]) if found else 0
-        while left:
-            data = await reader.read(min(left, 64 * 1024))
-            if not data:
-                raise EOFError
-            left -= len(data)
+    async def _read(self, sock: socket.socket, size: int) -> bytes:
+        data = await self._loop.sock_recv(sock, size)
+        if not data:
+            raise EOFError
+        return data
+
+    async def _read_head(self, sock: socket.socket) -> tuple[bytes, bytes]:
+        """A head in lower case, and what came along with it."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += await self._read(sock, 64 * 1024)
+        head, _, rest = data.partition(b"\r\n\r\n")
+        return head.lower(), rest
+
+    async def _take_body(self, sock: socket.socket, left: int) -> None:
+        while left > 0:
+            left -= len(await self._read(sock, min(left, 64 * 1024)))
             await asyncio.sleep(self._read_pause_s)

@@ -34,12 +34,22 @@ def receive(sock: socket.socket, digests: list[bytes]) -> None:
     digests.append(digest.digest())
 
 
+def accept_mine(client: socket.socket, listener: socket.socket) -> socket.socket:
+    """The balancer's connection for this client; it also connects to see whether the backend lives."""
+    client.sendall(b"!")
+    while True:
+        sock = listener.accept()[0]
+        if sock.recv(1):
+            return sock
+        sock.close()
+
+
 def stream(start_balancer: StartBalancer, loop_name: str, up: int, down: int) -> float:
     """Pass so many bytes each way at once; returns MB/s."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         balancer = start_balancer([url], "--mode", "tcp", "--loop", loop_name)
-        with socket.create_connection(("127.0.0.1", balancer.port)) as client, listener.accept()[0] as backend:
+        with socket.create_connection(("127.0.0.1", balancer.port)) as client, accept_mine(client, listener) as backend:
             sent_up: list[bytes] = []
             sent_down: list[bytes] = []
             got_up: list[bytes] = []

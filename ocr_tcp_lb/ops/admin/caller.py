@@ -61,7 +61,11 @@ def _exchange(address: Address | None, token_file: str, method: str, path: str, 
 def _connect(address: Address) -> socket.socket:
     if isinstance(address, UnixAddress):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(PATIENCE_S)
-        sock.connect(address.path)
+        try:
+            sock.settimeout(PATIENCE_S)
+            sock.connect(address.path)
+        except OSError:
+            sock.close()
+            raise
         return sock
     return socket.create_connection((address.host or "localhost", address.port), PATIENCE_S)

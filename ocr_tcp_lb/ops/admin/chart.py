@@ -44,11 +44,11 @@ def chart(title: str, unit: str, times: Sequence[float], series: Sequence[Series
 
 
 def nice_top(most: float) -> float:
-    """Return the next of 1, 2, 5, 10, 20, ... that is not below `most`; at least 1."""
+    """Return the next of 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, ... that is not below `most`; at least 1."""
     if most <= 1:
         return 1.0
     power = 10.0 ** math.floor(math.log10(most))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= most)
+    return next(step * power for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * power >= most)
 
 
 def _draw(one: Series, places: Sequence[float], top: float) -> str:

@@ -78,7 +78,7 @@ def _tiles(state: Report) -> str:
     share = 100 * state["errors"] / state["requests"] if state["requests"] else 0.0
     held = f"{state['buffer_bytes'] / 2**20:,.1f}"
     tiles = (
-        ("Requests a second", f"{recent['requests_per_s']:g}" if recent else "-", f"{state['requests']:,} so far"),
+        ("Requests a second", f"{recent['requests_per_s']:.3g}" if recent else "-", f"{state['requests']:,} so far"),
         ("At work", str(state["in_flight"]), f"{state['connections']} clients connected"),
         ("Waiting", str(state["waiting"]), f"of {state['queue_size']} places"),
         ("Median time", _ms(state["duration_ms"]["p50"]), f"p99 {_ms(state['duration_ms']['p99'])}"),
@@ -115,7 +115,7 @@ def _charts(state: Report) -> str:
 def _fleet(state: Report) -> str:
     names = ("Backend", "State", "Slots", "Mean", "p95", "Requests", "Errors", "")
     rows = "".join(_backend(one) for one in state["backends"])
-    return f'<section><h2>Backends</h2>{_table("fleet", names, rows)}</section>'
+    return f"<section><h2>Backends</h2>{_table('fleet', names, rows)}</section>"
 
 
 def _table(kind: str, names: Sequence[str], rows: str) -> str:
@@ -158,10 +158,14 @@ def _slots(one: dict[str, Any]) -> str:
     )
     bar = f'<svg class="slots" width="{max(13 * drawn - 3, 1)}" height="14" aria-hidden="true">{squares}</svg>'
     count = f"{taken} / {limit:g}" if limit is not None else f"{taken}, no limit"
-    belief = (
-        f"<small>{escape(one['belief'])}</small>" if one.get("belief") not in (None, "", "told", "unlimited") else ""
-    )
-    return f"{bar} {count}{belief}"
+    return f"{bar} {count}{_belief(one['belief'])}"
+
+
+def _belief(words: str) -> str:
+    """How the number of slots is known, if it was learned; the evidence shows when pointed at."""
+    if not words.startswith("learned"):
+        return ""
+    return f'<small title="{escape(words)}">{escape(words.partition(",")[0])}</small>'
 
 
 def _errors(state: Report) -> str:

@@ -47,7 +47,11 @@ def report(monitor: Monitor, after: int = 0) -> Report:
         "duration_ms": _percentiles(tally),
         "unanswered": _unanswered(tally),
         "backends": [
-            _backend(one, live, tally.of(one.name), hub.upstreams[one.name].config.url, now)
+            {
+                **_backend(one, live, tally.of(one.name), now),
+                "url": hub.upstreams[one.name].config.url,
+                "ejections": monitor.ejections[one.name],
+            }
             for one, live in zip(fleet.backends, hub.fleet.backends, strict=True)
         ],
         "recent_errors": _recent_errors(tally),
@@ -55,14 +59,13 @@ def report(monitor: Monitor, after: int = 0) -> Report:
     }
 
 
-def _backend(one: BackendSnapshot, live: Backend, counts: BackendTally, url: str, now: float) -> Report:
+def _backend(one: BackendSnapshot, live: Backend, counts: BackendTally, now: float) -> Report:
     known = {key: None if value in (math.inf, -math.inf) else value for key, value in asdict(one).items()}
     ejected = live.health.state is State.EJECTED
     p95 = percentile(counts.duration.counts, counts.duration.fine, 0.95)
     return {
         **known,
         "service_ms": round(one.service_ms, 1),
-        "url": url,
         "requests": counts.requests,
         "errors": counts.errors,
         "p95_ms": None if p95 is None else round(p95 * 1000, 1),

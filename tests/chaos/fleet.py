@@ -1,0 +1,92 @@
+"""The processes of the chaos test: workers on ports that stay theirs, and the balancer before them."""
+
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from e2e.processes import Child
+
+from ocr_tcp_lb.config import UnixAddress
+from ocr_tcp_lb.ops.admin.caller import call
+
+WORKER = str(Path(__file__).with_name("worker.py"))
+SLOTS = 4
+
+
+class Worker:
+    """One worker process, which may be killed and started again."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self.name = name
+        self.directory = directory
+        self.journal = directory / f"{name}.journal"
+        self.mode_file = directory / f"{name}.mode"
+        self.behave("ok")
+        self.journal.touch()
+        self._reserved = socket.socket()  # bound, never listening: while the worker is down, connecting is refused
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self.port = self._reserved.getsockname()[1]
+        self._starts = 0
+        self.kills = 0
+        self._child: Child | None = None
+
+    def behave(self, mode: str) -> None:
+        """From the next request on."""
+        fresh = self.mode_file.with_suffix(".new")
+        fresh.write_text(mode)
+        fresh.replace(self.mode_file)  # nobody reads half a word
+
+    def start(self) -> None:
+        """Run it, and return when it serves."""
+        self._starts += 1
+        words = [sys.executable, WORKER, self.name, str(self.port), str(self.journal), str(self.mode_file)]
+        self._child = Child(words, self.directory / f"{self.name}-{self._starts}")
+        self._child.wait_for("serving")
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self._child is not None
+        self.kills += 1
+        self._child.end(signal.SIGKILL)
+
+    def signal(self, number: int) -> None:
+        """SIGSTOP, SIGCONT."""
+        assert self._child is not None
+        self._child.signal(number)
+
+    def close(self) -> None:
+        """End it, whatever state it is in."""
+        if self._child is not None:
+            self._child.end(signal.SIGKILL)
+        self._reserved.close()
+
+
+class Balancer:
+    """The balancer with a configuration file that can be changed."""
+
+    def __init__(self, directory: Path, workers: list[Worker]) -> None:
+        self._file = directory / "lb.toml"
+        self.admin = UnixAddress(str(directory / "admin"))
+        self.configure(workers)
+        words = [sys.executable, "-m", "ocr_tcp_lb", "--config", str(self._file), "--listen", "127.0.0.1:0"]
+        words += ["--access-log", "json", "--admin", str(self.admin)]
+        self.process = Child(words, directory / "balancer")
+        self.port = int(self.process.wait_for(r"listening on 127\.0\.0\.1:(\d+)")[1])
+
+    def configure(self, workers: list[Worker]) -> None:
+        """Write the file; nothing reads it until a reload."""
+        lines = ["queue_size = 500", "queue_timeout = 30", "response_timeout = 10", 'health_interval = "200ms"']
+        for worker in workers:
+            url = f"http://127.0.0.1:{worker.port}/"
+            lines += ["[[backend]]", f'url = "{url}"', f'name = "{worker.name}"', f"concurrency = {SLOTS}"]
+        self._file.write_text("\n".join(lines))
+
+    def control(self, *words: str) -> str:
+        """Say it to the admin listener."""
+        return call(self.admin, "", words)
+
+    def close(self) -> None:
+        """End it."""
+        self.process.end(signal.SIGKILL)

@@ -1,0 +1,69 @@
+"""Clients that send one request after the other, each with its own id, and note what became of each."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+CLIENTS = 24
+PATIENCE_S = 60.0
+BODY = b"page"
+
+
+@dataclass
+class Outcome:
+    """What a client saw: a status, or 0 for a reply that broke off or never came."""
+
+    job: str
+    method: str
+    status: int
+    worker: str = ""
+
+
+@dataclass
+class Load:
+    """So many requests from `CLIENTS` clients; `on_answer` is told the number answered so far."""
+
+    port: int
+    requests: int
+    seed: int
+    on_answer: Callable[[int], None]
+    outcomes: list[Outcome] = field(default_factory=list)
+    _sent: int = 0
+
+    async def run(self) -> None:
+        """Send all of them."""
+        await asyncio.gather(*(self._client(random.Random(f"{self.seed} {number}")) for number in range(CLIENTS)))
+
+    async def _client(self, rng: random.Random) -> None:
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        while self._sent < self.requests:
+            self._sent += 1
+            job = f"job-{self._sent}"
+            method = "GET" if rng.random() < 0.4 else "POST"
+            if streams is None:
+                streams = await asyncio.open_connection("127.0.0.1", self.port)
+            async with asyncio.timeout(PATIENCE_S):
+                outcome, persists = await self._ask(*streams, job, method)
+            if not persists:
+                streams[1].close()
+                streams = None
+            self.outcomes.append(outcome)
+            self.on_answer(len(self.outcomes))
+        if streams is not None:
+            streams[1].close()
+
+    async def _ask(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, job: str, method: str
+    ) -> tuple[Outcome, bool]:
+        body = BODY if method == "POST" else b""
+        head = f"{method} / HTTP/1.1\r\nHost: a\r\nX-Request-Id: {job}\r\nContent-Length: {len(body)}\r\n\r\n"
+        try:
+            writer.write(head.encode() + body)
+            start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+            await reader.readexactly(int(fields["content-length"]))
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return Outcome(job, method, 0), False
+        persists = fields.get("connection", "") != "close"
+        return Outcome(job, method, int(start.split(" ")[1]), fields.get("x-worker", "")), persists

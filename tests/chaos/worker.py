@@ -1,0 +1,83 @@
+"""A worker that keeps a journal and misbehaves when told: `worker.py NAME PORT JOURNAL MODE_FILE`.
+
+The mode is read for each request: `ok`, `error` (500 at once), `truncate` (closes inside the reply), `reset` (the same
+with a reset) or `slow`. For each request one line is appended when it starts and one when it ends: `start ID`, then
+`end`, `error` or `broke`. Each line is one write, so a killed worker leaves whole lines and loses none.
+"""
+
+import asyncio
+import os
+import random
+import socket
+import struct
+import sys
+
+WORK_S = (0.003, 0.015)
+SLOW_S = 0.1
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+HEAD = b"HTTP/1.1 %b\r\nContent-Length: %d\r\nX-Worker: %b\r\n\r\n"
+
+
+class Worker:
+    """One service."""
+
+    def __init__(self, name: str, journal: str, mode_file: str) -> None:
+        self.name = name.encode()
+        self.mode_file = mode_file
+        self.journal = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def note(self, event: str, job: str) -> None:
+        """One line of the journal."""
+        os.write(self.journal, f"{event} {job}\n".encode())
+
+    def mode(self) -> str:
+        """How to behave now."""
+        with open(self.mode_file) as file:
+            return file.read().strip() or "ok"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection."""
+        try:
+            while await self.answer(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answer one; False when the connection is over."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
+        body = await reader.readexactly(int(fields.get("content-length", "0")))
+        job, mode = fields["x-request-id"], self.mode()
+        self.note("start", job)
+        if mode == "error":
+            self.note("error", job)
+            writer.write(HEAD % (b"500 Internal Server Error", 4, self.name) + b"oops")
+            return True
+        await asyncio.sleep(SLOW_S if mode == "slow" else random.uniform(*WORK_S))
+        reply = HEAD % (b"200 OK", 1000, self.name) + body.ljust(1000, b".")
+        if mode in ("truncate", "reset"):
+            self.note("broke", job)
+            writer.write(reply[:-500])
+            await writer.drain()
+            if mode == "reset":
+                sock = writer.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            return False
+        self.note("end", job)
+        writer.write(reply)
+        return True
+
+
+async def main(name: str, port: str, journal: str, mode_file: str) -> None:
+    """Serve until killed."""
+    worker = Worker(name, journal, mode_file)
+    server = await asyncio.start_server(worker.serve, "127.0.0.1", int(port), reuse_port=True)
+    print("serving", file=sys.stderr, flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

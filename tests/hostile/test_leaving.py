@@ -1,0 +1,178 @@
+"""Clients that end their sending half, or leave, in every phase of an exchange."""
+
+import asyncio
+
+import pytest
+from relay.support import GET, OK, Balancer, House, Peer, pattern, post, reply, until
+
+from ocr_tcp_lb.config import Limits, Timeouts
+
+from .steps import few_turns, final_of, in_computation
+
+SMALL_BUFFER = Limits(request_buffer_bytes=64 * 1024)
+
+
+# Half-closed clients (RFC 9112 section 9.6)
+
+
+@pytest.mark.parametrize("when", ["with the request", "before the reply"])
+async def test_client_that_ends_its_sending_half_gets_its_reply(house: House, when: str) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend])
+    client = await lb.client()
+    await client.send(post(b"image"))
+    if when == "with the request":
+        client.finish()
+    peer = await backend.accept()
+    await peer.read_message()
+    if when == "before the reply":
+        client.finish()
+    await few_turns()
+    assert lb.in_flight() == 1
+    await peer.send(reply(pattern(300_000)))
+    assert (await final_of(client)).body == pattern(300_000)
+    assert await client.ended()
+
+
+async def test_half_closed_client_gets_all_replies_of_its_pipeline(house: House) -> None:
+    lb, client, peer = await in_computation(house, GET)
+    await client.send(GET + post(b"x"))
+    client.finish()
+    await few_turns()
+    for _ in range(2):
+        await peer.send(OK)
+        assert (await final_of(client)).body == b"ok"
+        await peer.read_message()
+    await peer.send(OK)
+    assert (await final_of(client)).body == b"ok"
+    assert await client.ended()
+    assert [record.status for record in lb.records] == [200, 200, 200]
+
+
+async def test_half_closed_client_gets_its_reply_though_it_waited_in_the_queue(house: House) -> None:
+    lb, first, peer = await in_computation(house)
+    second = await lb.client()
+    await second.send(GET)
+    second.finish()
+    await until(lambda: lb.waiting == 1)
+    await few_turns()
+    await peer.send(OK)
+    await first.read_message()
+    await peer.read_message()
+    await peer.send(OK)
+    assert (await final_of(second)).body == b"ok"
+
+
+async def test_client_that_really_left_is_told_from_one_that_ended_its_half(house: House) -> None:
+    lb, first, peer = await in_computation(house)
+    second = await lb.client()
+    await second.send(GET)
+    await until(lambda: lb.waiting == 1)
+    second.close()
+    async with asyncio.timeout(1):
+        await until(lambda: lb.waiting == 0)
+    await peer.send(OK)
+    await first.read_message()
+
+
+async def test_half_closed_client_of_http_1_0_is_not_sent_an_interim_reply(house: House) -> None:
+    lb, client, peer = await in_computation(house, b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+    client.finish()
+    await few_turns()
+    await peer.send(OK)
+    assert client.received == b""
+    assert (await lb.record()).ending == "client_left"
+
+
+async def test_probe_is_never_left_half_sent(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ocr_tcp_lb.relay.client import Client
+
+    lb, client, peer = await in_computation(house)
+    (ours,) = lb.server._clients
+    assert isinstance(ours, Client)
+    real = ours.channel.sock
+
+    class Tight:
+        """A socket whose buffer has room for nine more bytes."""
+
+        def send(self, data: bytes) -> int:
+            return real.send(data[:9])
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+    ours.channel.sock = Tight()  # type: ignore[assignment]
+    client.finish()
+    assert await client.read_to_end() == (b"HTTP/1.1 ", "end"), "nothing may follow half an interim reply"
+    await peer.send(OK)
+
+
+# Clients that leave, in each phase
+
+
+LEAVE = ["close", "reset", "finish"]
+PHASES = ["connected", "head", "body", "stream", "queue", "backend", "reply"]
+
+
+@pytest.mark.parametrize("leave", LEAVE)
+@pytest.mark.parametrize("phase", PHASES)
+async def test_client_that_leaves_costs_nothing_for_long(house: House, phase: str, leave: str) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend.config("b1", concurrency=1)], limits=SMALL_BUFFER, timeouts=Timeouts(response_s=5))
+    client = await lb.client()
+    holder = await bring_to(phase, lb, backend, client)
+    getattr(client, leave)()
+    if holder is not None:
+        await holder.send(OK if phase != "reply" else pattern(300_000))
+        holder.close()
+    backend.answer()
+    async with asyncio.timeout(3):
+        await until(lambda: lb.in_flight() == lb.waiting == 0)
+    other = await lb.client()
+    await other.send(GET)
+    assert (await final_of(other)).status == 200
+
+
+async def bring_to(phase: str, lb: Balancer, backend: object, client: Peer) -> Peer | None:
+    """Bring the client to that phase; returns the connection of the backend that holds the slot, if one does."""
+    assert hasattr(backend, "accept")
+    match phase:
+        case "head":
+            await client.send(GET[:9])
+        case "body":
+            await client.send(post(b"image")[:-1])
+        case "stream":
+            await client.send(post(pattern(200_000))[:100_000])
+            await backend.accept()
+        case "queue":
+            first = await lb.client()
+            await first.send(GET)
+            peer: Peer = await backend.accept()
+            await client.send(GET)
+            await until(lambda: lb.waiting == 1)
+            return peer
+        case "backend":
+            await client.send(GET)
+            peer = await backend.accept()
+            await peer.read_message()
+            return peer
+        case "reply":
+            await client.send(GET)
+            peer = await backend.accept()
+            await peer.read_message()
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + pattern(300_000))
+            await client.read_head()
+            return peer
+    await few_turns()
+    return None
+
+
+@pytest.mark.parametrize("size", [0, 100, 100_000])
+async def test_slot_of_a_ghost_is_free_as_soon_as_its_reply_begins(house: House, size: int) -> None:
+    lb, client, peer = await in_computation(house)
+    client.reset()
+    await few_turns()
+    assert lb.in_flight() == 1
+    await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + pattern(size))
+    async with asyncio.timeout(1):
+        await until(lambda: lb.in_flight() == 0)

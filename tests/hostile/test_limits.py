@@ -1,0 +1,60 @@
+"""Limits that keep one client from taking what belongs to all."""
+
+import asyncio
+
+from relay.support import GET, House, until
+
+from ocr_tcp_lb.config import Limits, QueueConfig
+
+
+async def test_one_address_may_have_only_so_many_connections(house: House) -> None:
+    backend = house.backend()
+    backend.answer()
+    lb = house.balancer([backend], limits=Limits(connections_per_client=2))
+    clients = [await lb.client() for _ in range(3)]
+    for client, status in zip(clients, (200, 200, 429), strict=True):
+        await client.send(GET)
+        got = await client.read_message()
+        assert got.status == status
+    assert got.values(b"retry-after") == [b"1"]
+    assert got.values(b"connection") == [b"close"]
+    assert b"too_many_connections" in got.body
+    clients[2].finish()
+    assert await clients[2].ended()
+    clients[0].close()
+    await until(lambda: lb.server.connections == 1)
+    again = await lb.client()
+    await again.send(GET)
+    assert (await again.read_message()).status == 200
+
+
+async def test_connection_over_the_clients_limit_is_closed_in_tcp_mode(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], mode="tcp", limits=Limits(connections_per_client=1))
+    first = await lb.client()
+    await first.send(b"x")
+    peer = await backend.accept()
+    second = await lb.client()
+    assert (await second.read_to_end())[0] == b""
+    await peer.send(b"y")
+    assert await first.read(1) == b"y"
+
+
+async def test_chunks_of_one_byte_do_not_stop_the_others(house: House) -> None:
+    backend = house.backend()
+    backend.answer()
+    lb = house.balancer([backend], queue=QueueConfig(timeout_s=5))
+    hostile, other = await lb.client(), await lb.client()
+    await hostile.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    flood = asyncio.ensure_future(hostile.send(b"1\r\nx\r\n" * 400_000))
+    loop = asyncio.get_running_loop()
+    longest = 0.0
+    for _ in range(10):
+        began = loop.time()
+        await other.send(GET)
+        assert (await other.read_message()).status == 200
+        longest = max(longest, loop.time() - began)
+    hostile.close()
+    flood.cancel()
+    await asyncio.gather(flood, return_exceptions=True)
+    assert longest < 0.5, "a turn is bounded"

@@ -1,0 +1,101 @@
+"""Words on their way from the command line to a running balancer and back."""
+
+import json
+import socket
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ocr_tcp_lb.config import TcpAddress, UnixAddress
+from ocr_tcp_lb.errors import LoadBalancerError
+from ocr_tcp_lb.ops.admin.caller import CallError, call
+from ocr_tcp_lb.ops.admin.control import WORDS_PATH, Control
+from ocr_tcp_lb.ops.admin.http import Request
+
+
+def do(words: Sequence[str]) -> str:
+    if words == ["fail"]:
+        raise LoadBalancerError("there is no such thing")
+    return " ".join(words)
+
+
+def post(body: bytes) -> tuple[int, dict[str, object]]:
+    hub = SimpleNamespace(drain=None, restore=None)
+    reply = Control(hub, do).answer(Request("POST", WORDS_PATH, body=body))  # type: ignore[arg-type]
+    return reply.status, json.loads(reply.body)
+
+
+def test_words_are_followed() -> None:
+    assert post(b'{"words": ["drain", "b1"]}') == (200, {"done": "drain b1"})
+
+
+def test_what_cannot_be_done_is_said() -> None:
+    status, answer = post(b'{"words": ["fail"]}')
+    assert (status, answer) == (422, {"error": {"code": "not_done", "message": "there is no such thing"}})
+
+
+@pytest.mark.parametrize("body", [b"", b"drain b1", b"[]", b"{}", b'{"words": [1]}', b'{"words": 1}', b"\xff"])
+def test_anything_else_is_a_bad_request(body: bytes) -> None:
+    assert post(body)[0] == 400
+
+
+class Listener:
+    """An admin address that gives one answer and keeps what it was asked."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.address = TcpAddress("127.0.0.1", self.sock.getsockname()[1])
+        self.heard = b""
+        self._thread = threading.Thread(target=self._serve, args=(answer,))
+        self._thread.start()
+
+    def _serve(self, answer: bytes) -> None:
+        client, _ = self.sock.accept()
+        with client:
+            while b"]}" not in self.heard:
+                self.heard += client.recv(4096)
+            client.sendall(answer)
+
+    def close(self) -> None:
+        self._thread.join()
+        self.sock.close()
+
+
+def answered(body: bytes, status: bytes = b"200 OK") -> bytes:
+    return b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+
+
+def test_answer_is_returned_and_the_token_sent(tmp_path: Path) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text("0123456789abcdef")
+    token_file.chmod(0o600)
+    listener = Listener(answered(b'{"done": "well"}'))
+    assert call(listener.address, str(token_file), ["drain", "b1"]) == "well"
+    listener.close()
+    assert b"Authorization: Bearer 0123456789abcdef\r\n" in listener.heard
+    assert listener.heard.endswith(b'{"words": ["drain", "b1"]}')
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (answered(b'{"error": {"message": "no backend"}}', b"422 Unprocessable Content"), "no backend"),
+        (answered(b"<html>"), "not the admin address"),
+        (b"SSH-2.0\r\n\r\n", "not the admin address"),
+    ],
+)
+def test_refusals_are_errors(answer: bytes, message: str) -> None:
+    listener = Listener(answer)
+    with pytest.raises(CallError, match=message):
+        call(listener.address, "", ["drain", "b1"])
+    listener.close()
+
+
+def test_nobody_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CallError, match="cannot reach a balancer"):
+        call(UnixAddress(str(tmp_path / "none")), "", ["reload"])
+    with pytest.raises(CallError, match="nobody to talk to"):
+        call(None, "", ["reload"])
