@@ -143,8 +143,6 @@ def test_port_in_use_is_told_without_a_traceback() -> None:
         address = "{}:{}".format(*taken.getsockname())
         words = program("--listen", address, "--admin", "off")
         done = subprocess.run(words, capture_output=True, text=True, timeout=30)
-            program("--listen", address, "--admin", "off"), capture_output=True, text=True, timeout=30
-        )
     assert done.returncode == 2
     assert done.stderr.startswith("ocr-tcp-lb: ")
     assert address in done.stderr
