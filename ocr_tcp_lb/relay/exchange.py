@@ -26,14 +26,17 @@ class Exchange:
 
     __slots__ = ("_client", "_head", "_hub", "_persists", "_record", "_upload")
 
-    def __init__(self, hub: Hub, client: Client, head: RequestHead) -> None:
+    def __init__(self, hub: Hub, client: Client, head: RequestHead, record: Record | None = None) -> None:
+        """Take the request; with the record (and so the id) of the express lane, where it went out already."""
         self._hub = hub
         self._client = client
         self._head = head
         self._upload: HeldBody | Upload | None = None
         client.takes_interim_replies = head.minor == 1
         self._persists = False
-        self._record = Record(client.address, head.request_id or hub.new_request_id(), head.method, head.target)
+        self._record = record or Record(
+            client.address, head.request_id or hub.new_request_id(), head.method, head.target
+        )
 
     async def run(self, claim: Claim | None = None, begun: Begun | None = None) -> bool:
         """Serve the request; True when the client's connection may carry another one.
@@ -63,6 +66,9 @@ class Exchange:
             self._client.break_off()
         except asyncio.CancelledError:
             record.ending = "cancelled"
+            raise
+        except Exception:
+            record.ending = "internal_error"  # a mistake of ours, which the session logs
             raise
         finally:
             self._end()

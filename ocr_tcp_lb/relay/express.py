@@ -69,7 +69,8 @@ class Ride:
         data = self._read()
         reply = self._whole_reply(data)
         if reply is None:
-            return await Exchange(hub, client, head).run(claim, Begun(self._connection, self._sent, data))
+            begun = Begun(self._connection, self._sent, data)
+            return await Exchange(hub, client, head, self._record).run(claim, begun)
         return await self._answer(reply, data)
 
     def _board(self) -> bool:
@@ -123,8 +124,8 @@ class Ride:
         self._log()
 
     def _log(self) -> None:
-        record, lease_backend = self._record, self._connection.upstream.config.name
-        record.backend = lease_backend
+        record = self._record
+        record.backend = self._connection.upstream.config.name
         record.attempts = 1
         record.bytes_in = self._head.content_length
         record.ended = time.monotonic()

@@ -18,7 +18,7 @@ class Record:
     connected: float = 0.0
     answered: float = 0.0  # the first byte of the final reply
     ended: float = 0.0
-    ending: str = "ok"  # or an error code, `client_left`, `broken_reply`, `tunnel`, `cancelled`
+    ending: str = "ok"  # or an error code, `client_left`, `broken_reply`, `tunnel`, `cancelled`, `internal_error`
 
     def __init__(self, client: str, request_id: bytes, method: bytes = b"-", target: bytes = b"-") -> None:
         self.client = client

@@ -1,0 +1,49 @@
+"""The express lane hands over to the general one at any point: the client, the log and the backend see one request."""
+
+import pytest
+
+from .support import GET, OK, House, chunked
+
+REPLIES = {
+    "whole": OK,
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"o", b"k"),
+    "after an interim one": b"HTTP/1.1 102 Processing\r\n\r\n" + OK,
+    "with bytes behind it": OK + b"?",
+}
+
+
+@pytest.mark.parametrize("sent", REPLIES.values(), ids=REPLIES)
+async def test_request_keeps_its_id_in_every_lane(house: House, sent: bytes) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend])
+    client = await lb.client()
+    await client.send(GET)
+    peer = await backend.accept()
+    await peer.read_message()
+    await peer.send(OK)
+    await client.read_message()  # now there is an idle connection: the next request may take the express lane
+    await client.send(GET)
+    request = await peer.read_message()
+    await peer.send(sent)
+    got = await client.read_message()
+    while got.status < 200:
+        got = await client.read_message()
+    record = await lb.record(1)
+    assert (got.status, got.body, record.ending) == (200, b"ok", "ok")
+    assert request.values(b"x-request-id") == got.values(b"x-request-id") == [record.request_id]
+
+
+async def test_reply_in_two_reads_is_one_reply(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend])
+    client = await lb.client()
+    await client.send(GET)
+    peer = await backend.accept()
+    for number in range(3):
+        if number:
+            await client.send(GET)
+        await peer.read_message()
+        await peer.send(OK[:20])
+        await peer.send(OK[20:])
+        assert (await client.read_message()).body == b"ok"
+    assert [record.status for record in lb.records] == [200, 200, 200]
