@@ -47,12 +47,9 @@ class Exchange:
         record.began = time.monotonic() if claim is None else claim.arrived_at
         try:
             request = self._receive()
-            if claim is not None:
-                await self._serve(request, claim, begun)
-                return self._persists
             if not request.upload.is_gathered and not request.passes_expectation:
                 await self._gather(request)
-            await self._serve(request, Claim(self._hub, self._client, self._head))
+            await self._serve(request, claim or Claim(self._hub, self._client, self._head), begun)
         except (RequestError, Refusal) as refusal:
             if record.answered:  # a reply is under way already: a second one would be taken for a part of it
                 record.ending = refusal.code
