@@ -1,14 +1,18 @@
 """The processes of the chaos test: workers on ports that stay theirs, and the balancer before them."""
 
+import re
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 from e2e.processes import Child
 
 from ocr_tcp_lb.config import UnixAddress
 from ocr_tcp_lb.ops.admin.caller import call
+
+from .books import Break
 
 WORKER = str(Path(__file__).with_name("worker.py"))
 SLOTS = 4
@@ -29,7 +33,7 @@ class Worker:
         self._reserved.bind(("127.0.0.1", 0))
         self.port = self._reserved.getsockname()[1]
         self._starts = 0
-        self.kills = 0
+        self.breaks: list[Break] = []
         self._child: Child | None = None
 
     def behave(self, mode: str) -> None:
@@ -48,8 +52,26 @@ class Worker:
     def kill(self) -> None:
         """SIGKILL."""
         assert self._child is not None
-        self.kills += 1
+        earliest = time.time()
         self._child.end(signal.SIGKILL)
+        self.breaks.append(Break(self.name, earliest, time.time()))
+
+    def refuse(self) -> None:
+        """Accept no connections any more; what stands in line to be accepted is lost."""
+        earliest = time.time()
+        self._tell(signal.SIGUSR1, "refusing")
+        self.breaks.append(Break(self.name, earliest, time.time()))
+
+    def accept(self) -> None:
+        """Undo `refuse`."""
+        self._tell(signal.SIGUSR2, "serving")
+
+    def _tell(self, number: int, answer: str) -> None:
+        """Send a signal and wait until the worker says that it has followed."""
+        assert self._child is not None
+        said = len(re.findall(answer, self._child.stderr_path.read_text()))
+        self._child.signal(number)
+        self._child.wait_for(f"(?s)(?:{answer}.*){{{said + 1}}}")
 
     def signal(self, number: int) -> None:
         """SIGSTOP, SIGCONT."""

@@ -5,19 +5,20 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .books import LEFT, Outcome
+
 CLIENTS = 24
+LEAVE = 0.01  # of all requests, the share of those whose client does not wait for the reply
+STAY_S = 0.02  # for at most so long
 PATIENCE_S = 60.0
 BODY = b"page"
 
 
-@dataclass
-class Outcome:
-    """What a client saw: a status, or 0 for a reply that broke off or never came."""
-
-    job: str
-    method: str
-    status: int
-    worker: str = ""
+def request(job: str, method: str) -> bytes:
+    """The bytes of a request."""
+    body = BODY if method == "POST" else b""
+    head = f"{method} / HTTP/1.1\r\nHost: a\r\nX-Request-Id: {job}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 @dataclass
@@ -43,8 +44,9 @@ class Load:
             method = "GET" if rng.random() < 0.4 else "POST"
             if streams is None:
                 streams = await asyncio.open_connection("127.0.0.1", self.port)
+            ask = self._leave if rng.random() < LEAVE else self._ask
             async with asyncio.timeout(PATIENCE_S):
-                outcome, persists = await self._ask(*streams, job, method)
+                outcome, persists = await ask(*streams, job, method)
             if not persists:
                 streams[1].close()
                 streams = None
@@ -53,13 +55,18 @@ class Load:
         if streams is not None:
             streams[1].close()
 
+    async def _leave(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, job: str, method: str
+    ) -> tuple[Outcome, bool]:
+        writer.write(request(job, method))
+        await asyncio.sleep(random.uniform(0, STAY_S))
+        return Outcome(job, method, LEFT), False
+
     async def _ask(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, job: str, method: str
     ) -> tuple[Outcome, bool]:
-        body = BODY if method == "POST" else b""
-        head = f"{method} / HTTP/1.1\r\nHost: a\r\nX-Request-Id: {job}\r\nContent-Length: {len(body)}\r\n\r\n"
         try:
-            writer.write(head.encode() + body)
+            writer.write(request(job, method))
             start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
             await reader.readexactly(int(fields["content-length"]))
