@@ -16,6 +16,7 @@ from ocr_tcp_lb.balance.chance import Rng
 from ocr_tcp_lb.balance.forecast import Forecast
 from ocr_tcp_lb.balance.health import Event, State
 from ocr_tcp_lb.balance.lease import Lease, Ticket
+from ocr_tcp_lb.balance.news import News
 from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.balance.policy import POLICIES
 from ocr_tcp_lb.balance.queue import TicketQueue
@@ -57,6 +58,7 @@ class Fleet:
         self._retries = retries
         self._budget = RetryBudget()
         self._silence = Silence()
+        self.news = News()
         self._queue = TicketQueue(queue_size)
         self.next_event_at = math.inf  # when `tick` has something to do; each call below may bring it nearer
         self._sizes_due = -math.inf
@@ -126,7 +128,7 @@ class Fleet:
     def probed(self, backend: Backend, is_well: bool, now: float, *, hold_s: float = 0.0) -> Sequence[Lease]:
         """Take in a health check of an idle backend; see `Health.note_check`. Returns as `settle` does."""
         assert not backend.in_flight, "a backend with work in flight is busy, and not to be checked"
-        backend.health.move(backend.health.note_check(is_well, now, hold_s), now, self._rng)
+        self._move(backend, backend.health.note_check(is_well, now, hold_s), now)
         self._schedule_trial()
         return self._react(backend, now)
 
@@ -137,6 +139,7 @@ class Fleet:
         """
         changed = self._silence.review(self.backends, self._forecast.service_s(now), now)
         for backend in changed:
+            self.news.silence_changed(backend)
             self._roster.refresh(backend, now)
         return self._serve_queue(now) if changed and self._queue.count else ()
 
@@ -273,8 +276,15 @@ class Fleet:
             event = Event.NOTHING  # it has answered others since: one request is stuck, not the backend
         if health.may_be_spared(event) and not self._has_other_up(lease.backend):
             event = Event.SPARED
-        if health.move(event, now, self._rng):
+        if self._move(lease.backend, event, now):
             self._schedule_trial()
+
+    def _move(self, backend: Backend, event: Event, now: float) -> bool:
+        was = backend.health.state
+        has_moved = backend.health.move(event, now, self._rng)
+        if has_moved:
+            self.news.health_moved(backend, was, event, now)
+        return has_moved
 
     def _has_other_up(self, backend: Backend) -> bool:
         others = (b for b in self.backends if b is not backend)

@@ -91,11 +91,12 @@ class Health:
     __slots__ = (
         "_checks_failed",
         "_errors_in_a_row",
-        "_last_outcome",
         "_relapses",
         "_was_well",
         "era",
         "is_untroubled",
+        "last_outcome",
+        "left_at",
         "retry_at",
         "state",
         "takes_requests",
@@ -109,7 +110,8 @@ class Health:
         self.is_untroubled = True  # a good reply would change nothing: up, and the last reply was no error
         self._errors_in_a_row = 0
         self._relapses = 0  # ejections since it was last up
-        self._last_outcome = Outcome.SERVED
+        self.last_outcome = Outcome.SERVED
+        self.left_at = 0.0  # when it was last up, if it is not
         self._checks_failed = 0  # in a row
         self._was_well = False  # by a health check
 
@@ -121,7 +123,7 @@ class Health:
     def note(self, outcome: Outcome) -> Event:
         """Count the outcome of an attempt of this era and return the event that it is; a trial is over."""
         self.takes_requests = self.state is not State.EJECTED
-        self._last_outcome = outcome
+        self.last_outcome = outcome
         if outcome in WHOLE_REPLIES:
             self._errors_in_a_row = 0
             self.is_untroubled = self.state is State.UP
@@ -145,12 +147,12 @@ class Health:
         if is_well:
             self._checks_failed = 0
             self._was_well = True
-            return Event.NOTHING if self._last_outcome in DEAR_BACKOFF_FIRST_S else Event.CHECKED_WELL
+            return Event.NOTHING if self.last_outcome in DEAR_BACKOFF_FIRST_S else Event.CHECKED_WELL
         self._checks_failed += 1
         self.retry_at = max(self.retry_at, now + hold_s)
         if self._was_well and self.state is State.UP and self._checks_failed < CHECKS_TO_EJECT:
             return Event.NOTHING
-        self._last_outcome = Outcome.CONNECT_FAILED
+        self.last_outcome = Outcome.CONNECT_FAILED
         return Event.CHECKED_ILL
 
     def may_be_spared(self, event: Event) -> bool:
@@ -163,6 +165,8 @@ class Health:
         state = TRANSITIONS[self.state, event]
         if state is self.state:
             return False
+        if self.state is State.UP:
+            self.left_at = now
         self.state = state
         self.era += 1
         self.takes_requests = state is not State.EJECTED
@@ -181,7 +185,7 @@ class Health:
     def _backoff_s(self) -> float:
         """Return how long to keep away: the longer, the dearer another failure is to a client."""
         relapses = min(self._relapses, 50)
-        dear_first_s = DEAR_BACKOFF_FIRST_S.get(self._last_outcome)
+        dear_first_s = DEAR_BACKOFF_FIRST_S.get(self.last_outcome)
         if dear_first_s is not None:
             return min(dear_first_s * DEAR_BACKOFF_GROWTH**relapses, DEAR_BACKOFF_MAX_S)
         return min(BACKOFF_FIRST_S * BACKOFF_GROWTH**relapses, BACKOFF_MAX_S)

@@ -5,6 +5,7 @@ the fleet again when its next back-off ends. It holds no decision of its own.
 """
 
 import asyncio
+import logging
 import math
 import secrets
 import time
@@ -23,6 +24,8 @@ from ocr_tcp_lb.relay.upstream import Upstream
 from ocr_tcp_lb.wire.requests import RequestParser
 from ocr_tcp_lb.wire.responses import ReplyParser
 from ocr_tcp_lb.wire.rewrite import Router
+
+log = logging.getLogger(__name__)
 
 
 def spec_of(backend: BackendConfig) -> BackendSpec:
@@ -107,8 +110,10 @@ class Hub:
         self._follow(self.fleet.probed(backend, is_well, time.monotonic(), hold_s=hold_s))
 
     def review(self) -> None:
-        """What is to be done a few times a second: see who hangs, and let go of backends that have left."""
+        """What is to be done a few times a second: see who hangs, let go of backends that have left, tell the news."""
         self._follow(self.fleet.review(time.monotonic()))
+        for item in self.fleet.news.take():
+            log.log(logging.WARNING if item.is_bad else logging.INFO, "%s", item.text)
         if self._leaving:
             self._see_off()
 

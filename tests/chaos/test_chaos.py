@@ -1,4 +1,4 @@
-"""2,000 requests (100,000 with `-m chaos`) while workers die, stop, restart, refuse, fail and lie, on a seeded schedule.
+"""2,000 requests (100,000 with `-m chaos`) while workers die, stop, refuse, fail and lie, on a seeded schedule.
 
 Afterwards everybody's books are compared (`books`): what the clients saw, what the workers noted, the access log and
 the metrics. The only failures allowed are those of requests that were running at a worker when it broke and must not

@@ -89,9 +89,7 @@ class Door:
         """Accept connections."""
         async with self._said:
             if self._server is None:
-                self._server = await asyncio.start_server(
-                    self._worker.serve, "127.0.0.1", self._port, reuse_port=True
-                )
+                self._server = await asyncio.start_server(self._worker.serve, "127.0.0.1", self._port, reuse_port=True)
             print("serving", file=sys.stderr, flush=True)
 
     async def close(self) -> None:
