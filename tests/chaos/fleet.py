@@ -99,7 +99,8 @@ class Balancer:
 
     def configure(self, workers: list[Worker]) -> None:
         """Write the file; nothing reads it until a reload."""
-        lines = ["queue_size = 500", "queue_timeout = 30", "response_timeout = 10", 'health_interval = "200ms"']
+        # A stopped worker goes on after so many answers. If all others are ejected for errors, none come for 10 s.
+        lines = ["queue_size = 500", "queue_timeout = 60", "response_timeout = 30", 'health_interval = "200ms"']
         for worker in workers:
             url = f"http://127.0.0.1:{worker.port}/"
             lines += ["[[backend]]", f'url = "{url}"', f'name = "{worker.name}"', f"concurrency = {SLOTS}"]

@@ -10,7 +10,7 @@ from .books import LEFT, Outcome
 CLIENTS = 24
 LEAVE = 0.01  # of all requests, the share of those whose client does not wait for the reply
 STAY_S = 0.02  # for at most so long
-PATIENCE_S = 60.0
+PATIENCE_S = 90.0
 BODY = b"page"
 
 

@@ -20,7 +20,7 @@ from .fleet import SLOTS, Balancer, Worker
 from .load import PATIENCE_S, Load
 from .schedule import OPERATIONS, TROUBLES, Chaos
 
-GHOSTS_END_S = 15.0  # those of clients that left; more than the response time-out
+GHOSTS_END_S = 35.0  # those of clients that left; more than the response time-out
 
 
 @pytest.fixture
