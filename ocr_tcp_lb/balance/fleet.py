@@ -179,11 +179,15 @@ class Fleet:
         self._assemble([*self.backends, self._enlist(spec)], now)
         return self._serve_queue(now)
 
-    def remove(self, backend: Backend, now: float) -> None:
-        """Let a backend go, never the last one; what it has in flight is settled as ever, and concerns nobody else."""
+    def remove(self, backend: Backend, now: float) -> Sequence[Lease]:
+        """Let a backend go, never the last one; what it has in flight is settled as ever, and concerns nobody else.
+
+        Returns as `settle` does: a retry may have waited for this one alone, and now takes a backend that it has tried.
+        """
         assert len(self.backends) > 1, "a fleet has at least one backend"
         backend.is_draining = backend.is_gone = True
         self._assemble([one for one in self.backends if one is not backend], now)
+        return self._serve_queue(now)
 
     def adopt(self, backend: Backend, spec: BackendSpec, now: float) -> Sequence[Lease]:
         """Give a backend another weight or limit. Returns as `settle` does."""

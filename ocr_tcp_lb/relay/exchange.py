@@ -112,6 +112,7 @@ class Exchange:
             lease = await claim.obtain(watch_client=upload.whole)
             request.lease = lease
             record.leased = lease.granted_at
+            record.connected = 0.0  # by the attempt before, if there was one
             record.attempts += 1
             record.backend = lease.backend.name
             attempt = Attempt(hub, request, hub.upstreams[lease.backend.name])

@@ -126,17 +126,18 @@ class Hub:
 
     def remove(self, backend: Backend) -> None:
         """Let a backend go, once it has finished what it has; not the last one."""
-        self.fleet.remove(backend, time.monotonic())
+        granted = self.fleet.remove(backend, time.monotonic())
         self._leaving.append((backend, self.upstreams[backend.name]))
         self._see_off()
         self._renew_routes()
+        self._follow(granted)
 
     def replace(self, backend: Backend, config: BackendConfig) -> None:
         """Let another backend take the place and the name of one, which finishes what it has."""
         old = self.upstreams[backend.name]
         self.upstreams[config.name] = Upstream(self.loop, config)
-        granted = self.fleet.add(spec_of(config), time.monotonic())
-        self.fleet.remove(backend, time.monotonic())
+        now = time.monotonic()
+        granted = [*self.fleet.add(spec_of(config), now), *self.fleet.remove(backend, now)]
         self._leaving.append((backend, old))
         self._see_off()
         self._renew_routes()
