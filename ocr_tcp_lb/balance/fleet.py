@@ -15,7 +15,9 @@ from ocr_tcp_lb.balance.backend import Backend, BackendSpec
 from ocr_tcp_lb.balance.chance import Rng
 from ocr_tcp_lb.balance.forecast import Forecast
 from ocr_tcp_lb.balance.health import Event, State
+from ocr_tcp_lb.balance.hedge import Patience
 from ocr_tcp_lb.balance.lease import Lease, Ticket
+from ocr_tcp_lb.balance.news import News
 from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.balance.policy import POLICIES
 from ocr_tcp_lb.balance.queue import TicketQueue
@@ -57,6 +59,9 @@ class Fleet:
         self._retries = retries
         self._budget = RetryBudget()
         self._silence = Silence()
+        self.news = News()
+        self.patience = Patience()  # of hedged requests; told and asked by the caller
+        self.hedges = 0
         self._queue = TicketQueue(queue_size)
         self.next_event_at = math.inf  # when `tick` has something to do; each call below may bring it nearer
         self._sizes_due = -math.inf
@@ -108,6 +113,25 @@ class Fleet:
             self._judge(lease, outcome, now)
         return self._react(backend, now)
 
+    def begin_reply(self, lease: Lease) -> None:
+        """Note that a reply has begun and may go on for long; to be called once, and `end_reply` before `settle`."""
+        lease.backend.replying += 1
+
+    def end_reply(self, lease: Lease) -> None:
+        """Undo `begin_reply`."""
+        lease.backend.replying -= 1
+
+    def prove(self, lease: Lease, now: float) -> Sequence[Lease]:
+        """Take the backend for well though the attempt goes on, perhaps for hours; returns as `settle` does.
+
+        For tunnels and L4 connections: a trial must not keep all others away for so long.
+        """
+        backend = lease.backend
+        if backend.health.state is not State.TRIAL or lease.era != backend.health.era:
+            return ()
+        self._move(backend, backend.health.note(Outcome.SERVED), now)
+        return self._react(backend, now)
+
     def tick(self, now: float) -> Sequence[Lease]:
         """Put each backend whose back-off is over on trial, let go who was held; return the leases this allows.
 
@@ -126,7 +150,7 @@ class Fleet:
     def probed(self, backend: Backend, is_well: bool, now: float, *, hold_s: float = 0.0) -> Sequence[Lease]:
         """Take in a health check of an idle backend; see `Health.note_check`. Returns as `settle` does."""
         assert not backend.in_flight, "a backend with work in flight is busy, and not to be checked"
-        backend.health.move(backend.health.note_check(is_well, now, hold_s), now, self._rng)
+        self._move(backend, backend.health.note_check(is_well, now, hold_s), now)
         self._schedule_trial()
         return self._react(backend, now)
 
@@ -137,6 +161,7 @@ class Fleet:
         """
         changed = self._silence.review(self.backends, self._forecast.service_s(now), now)
         for backend in changed:
+            self.news.silence_changed(backend)
             self._roster.refresh(backend, now)
         return self._serve_queue(now) if changed and self._queue.count else ()
 
@@ -161,9 +186,26 @@ class Fleet:
             and any(b.is_in_service and b is not lease.backend and b not in ticket.tried for b in self.backends)
         )
 
+    def hedge(self, lease: Lease, now: float) -> Lease | None:
+        """Return a second lease for a ticket whose backend is silent, or None where that would be at others' cost.
+
+        It takes only a slot that nobody waits for, at a backend that is not on probe, and counts as a retry.
+        """
+        ticket = lease.ticket
+        has_left = ticket.failures < self._retries and not ticket.deaths and self._budget.has_room(self._turn, now)
+        if self._queue.count or not has_left:
+            return None
+        backend = self._roster.choose_except(ticket.tried | {lease.backend}, now)
+        if backend is None or backend.in_flight >= backend.limiter.sure:
+            return None
+        self._budget.spend(self._turn, now)
+        self.hedges += 1
+        return self._grant(ticket, backend, now)
+
     def drain(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Grant nothing more to the backend; what it has runs on. Returns as `settle` does."""
         backend.is_draining = True
+        self._hasten_trials(now)
         return self._react(backend, now)
 
     def restore(self, backend: Backend, now: float) -> Sequence[Lease]:
@@ -176,11 +218,16 @@ class Fleet:
         self._assemble([*self.backends, self._enlist(spec)], now)
         return self._serve_queue(now)
 
-    def remove(self, backend: Backend, now: float) -> None:
-        """Let a backend go, never the last one; what it has in flight is settled as ever, and concerns nobody else."""
+    def remove(self, backend: Backend, now: float) -> Sequence[Lease]:
+        """Let a backend go, never the last one; what it has in flight is settled as ever, and concerns nobody else.
+
+        Returns as `settle` does: a retry may have waited for this one alone, and now takes a backend that it has tried.
+        """
         assert len(self.backends) > 1, "a fleet has at least one backend"
         backend.is_draining = backend.is_gone = True
         self._assemble([one for one in self.backends if one is not backend], now)
+        self._hasten_trials(now)
+        return self._serve_queue(now)
 
     def adopt(self, backend: Backend, spec: BackendSpec, now: float) -> Sequence[Lease]:
         """Give a backend another weight or limit. Returns as `settle` does."""
@@ -273,8 +320,20 @@ class Fleet:
             event = Event.NOTHING  # it has answered others since: one request is stuck, not the backend
         if health.may_be_spared(event) and not self._has_other_up(lease.backend):
             event = Event.SPARED
-        if health.move(event, now, self._rng):
-            self._schedule_trial()
+        self._move(lease.backend, event, now)
+
+    def _move(self, backend: Backend, event: Event, now: float) -> None:
+        was = backend.health.state
+        if backend.health.move(event, now, self._rng):
+            self.news.health_moved(backend, was, event, now)
+            self._hasten_trials(now)
+
+    def _hasten_trials(self, now: float) -> None:
+        """With nobody in service, wait no longer for a trial than a refused connection would have it."""
+        if not any(backend.is_in_service for backend in self.backends):
+            for backend in self.backends:
+                backend.health.hasten(now)
+        self._schedule_trial()
 
     def _has_other_up(self, backend: Backend) -> bool:
         others = (b for b in self.backends if b is not backend)

@@ -461,3 +461,47 @@ def test_sizes_are_learned_from_a_sample_of_very_fast_answers() -> None:
         lease = world.lease(Ticket(None, world.now, 1000))
         world.settle(lease, after_s=0.0001)
     assert 5 <= world.fleet.sizes._count <= 12
+
+
+def test_a_trial_that_goes_on_for_long_is_passed_when_the_backend_has_proved_well() -> None:
+    """As a tunnel does, and a connection in L4 mode."""
+    world = World(*specs(1, concurrency=2))
+    world.settle(world.lease(), Outcome.CONNECT_FAILED)
+    waiting = [world.wait(), world.wait()]
+    (trial,) = world.sleep_until_trial()
+    assert trial.ticket is waiting[0]
+    granted = world.fleet.prove(trial, world.now)
+    assert [lease.ticket for lease in granted] == [waiting[1]]
+    assert trial.backend.health.state is State.UP
+    world.settle(trial, Outcome.BROKE)
+    assert trial.backend.health.state is State.UP, "the end of it speaks for another era"
+
+
+def test_a_late_proof_says_nothing_about_a_backend_that_has_failed_since() -> None:
+    world = World(*specs(1, 1, concurrency=2))
+    lease = world.lease()
+    world.fail(lease.backend.name, Outcome.CONNECT_FAILED)
+    assert world.fleet.prove(lease, world.now) == ()
+    assert lease.backend.health.state is State.EJECTED
+
+
+@pytest.mark.parametrize("last", ["refuses", "drains", "is removed"])
+def test_when_the_last_one_goes_those_that_erred_are_tried_soon(last: str) -> None:
+    """Whatever their back-offs: nobody is served meanwhile, so a trial costs nobody anything."""
+    world = World(*specs(1, 1, 1, concurrency=1))
+    for name in ("b2", "b3"):
+        world.fail(name, Outcome.SERVER_ERROR, Outcome.SERVER_ERROR)
+    assert world.fleet.next_event_at > world.now + 5
+    b1 = world.backend("b1")
+    match last:
+        case "refuses":
+            world.settle(world.lease(), Outcome.CONNECT_FAILED)
+        case "drains":
+            world.fleet.drain(b1, world.now)
+        case _:
+            world.fleet.remove(b1, world.now)
+    waiting = world.wait()
+    granted = world.sleep_until_trial()
+    assert world.now < 1.0
+    assert [lease.ticket for lease in granted] == [waiting]
+    assert granted[0].backend.name in ("b2", "b3") or last == "refuses"
