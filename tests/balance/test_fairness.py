@@ -2,7 +2,6 @@ from ocr_tcp_lb.balance.fairness import FairLane
 from ocr_tcp_lb.balance.lease import Ticket
 from ocr_tcp_lb.balance.order import Turn
 
-
 LEVEL = Turn(0.0)
 
 
