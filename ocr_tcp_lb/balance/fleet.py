@@ -17,7 +17,7 @@ from ocr_tcp_lb.balance.forecast import Forecast
 from ocr_tcp_lb.balance.health import Event, State
 from ocr_tcp_lb.balance.lease import Lease, Ticket
 from ocr_tcp_lb.balance.order import BySize, Turn
-from ocr_tcp_lb.balance.outcome import Outcome
+from ocr_tcp_lb.balance.outcome import SERVED, Outcome
 from ocr_tcp_lb.balance.policy import POLICIES
 from ocr_tcp_lb.balance.queue import TicketQueue
 from ocr_tcp_lb.balance.retry import DEATHS_OF_POISON, RetryBudget
@@ -104,10 +104,12 @@ class Fleet:
         if taught and size_bytes and now >= self._sizes_due:
             self._sizes_due = now + SIZES_EVERY_S
             self.sizes.learn(size_bytes, service_s, mean_s)
-        if outcome is not Outcome.SERVED or not backend.health.is_untroubled:
+        if outcome is not SERVED or not backend.health.is_untroubled:
             ticket.note(backend, outcome)
             self._judge(lease, outcome, now)
-        return self._react(backend, now)
+        if not backend.is_gone:  # `_react` written out: this is the end of every request
+            self._roster.refresh(backend)
+        return self._serve_queue(now) if self._queue.count else ()
 
     def tick(self, now: float) -> Sequence[Lease]:
         """Put each backend whose back-off is over on trial, let go who was held; return the leases this allows.
@@ -120,7 +122,7 @@ class Fleet:
             for backend in self.backends:  # all of them before any is granted: a retry must see every choice
                 if backend.health.state is State.EJECTED and backend.health.retry_at <= now:
                     backend.health.move(Event.BACKOFF_OVER, now, self._rng)
-                    self._roster.refresh(backend, now)
+                    self._roster.refresh(backend)
             self._schedule_trial()
         return self._serve_queue(now)
 
@@ -138,7 +140,7 @@ class Fleet:
         """
         changed = self._silence.review(self.backends, self._forecast.service_s(now), now)
         for backend in changed:
-            self._roster.refresh(backend, now)
+            self._roster.refresh(backend)
         return self._serve_queue(now) if changed and self._queue.count else ()
 
     def may_retry(self, ticket: Ticket, now: float) -> bool:
@@ -229,7 +231,7 @@ class Fleet:
         self.backends = tuple(backends)
         self._roster = roster_for(self.policy_name, self.backends, POLICIES[self.policy_name](), self._rng)
         for backend in self.backends:
-            self._roster.refresh(backend, now)
+            self._roster.refresh(backend)
         self._forecast = Forecast(self.backends)
         self._schedule_trial()
 
@@ -259,7 +261,7 @@ class Fleet:
         ticket.attempts += 1
         lease = Lease(backend, ticket, now, backend.health.era)
         backend.take(lease, self._turn)
-        self._roster.took(backend)
+        self._roster.refresh(backend)
         return lease
 
     def _judge(self, lease: Lease, outcome: Outcome, now: float) -> None:
@@ -287,14 +289,14 @@ class Fleet:
     def _schedule_release(self, now: float) -> None:
         """Note when the first in line is to be let go, if it is held."""
         first = self._queue.first_newcomer(now)
-        due = math.inf if first is None else first.arrived_at + self._roster.hold_s()
+        due = math.inf if first is None else first.arrived_at + self._roster.hold_s(now)
         self._hold_until = max(due, now + SHORTEST_TIMER_S)
         self.next_event_at = min(self._trial_at, self._hold_until)
 
     def _react(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Bring the roster up to date with the backend, then serve the queue as far as slots go."""
         if not backend.is_gone:
-            self._roster.refresh(backend, now)
+            self._roster.refresh(backend)
         return self._serve_queue(now) if self._queue.count else ()
 
     def _serve_queue(self, now: float) -> Sequence[Lease]:

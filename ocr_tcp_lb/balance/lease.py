@@ -5,7 +5,7 @@ slot from the grant until `Fleet.settle`, which must be called exactly once, can
 """
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ocr_tcp_lb.balance.backend import Backend
 from ocr_tcp_lb.balance.outcome import FAILURES, Outcome
@@ -55,6 +55,10 @@ class Lease:
     era: int  # of the backend's health when granted; see `health.Health`
     answered_at: float | None = None  # the caller may note the reply's head here
     is_settled: bool = False
+    level: int = field(init=False, repr=False)  # these four belong to a backend's learner; see `limit.InFlight`
+    sure: float = field(init=False, repr=False)
+    elders_to_wait_for: int = field(init=False, repr=False)
+    begins_at: float = field(init=False, repr=False)
 
     def close(self, now: float) -> float:
         """Mark as settled and return the service time in seconds.

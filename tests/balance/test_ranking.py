@@ -112,7 +112,7 @@ def test_a_silent_backend_is_passed_over() -> None:
     silent, other = backend(0, 0.1), backend(1, 0.2)
     ranking = ranking_of(silent, other)
     silent.is_silent = True
-    ranking.rearrange(silent)
+    ranking.refresh(silent, 0.0)
     assert ranking.choose(1, 0.0) is other
 
 
@@ -131,7 +131,7 @@ def test_entries_of_the_past_do_not_pile_up() -> None:
     for turn in range(1000):
         lease = Lease(one, Ticket(None, 0.0), 0.0, 0)
         one.take(lease, turn)
-        ranking.rearrange(one)
+        ranking.refresh(one, 0.0)
         one.release(lease, 0.1, Outcome.SERVED, 0.0)
         ranking.refresh(one, 0.0)
     assert len(ranking._free) < 100
