@@ -1,8 +1,8 @@
 """The scheduler's own cost: CPU per decision of a small fleet and of a large one, with and without a queue.
 
 A decision is one `settle` and one `ask`, each of which may choose a backend. All variants of the queue are on: keys,
-sizes, and backends of different speeds. Each backend has given WARM answers before: a fleet that has not yet learned its
-speeds decides differently, and a large one would take longer to learn them than the measurement lasts.
+sizes, and backends of different speeds. Each backend has given WARM answers before: a fleet that has not yet learned
+its speeds decides differently, and a large one would take longer to learn them than the measurement lasts.
 """
 
 import random

@@ -288,10 +288,11 @@ class Fleet:
 
     def _schedule_release(self, now: float) -> None:
         """Note when the first in line is to be let go, if it is held."""
-        first = self._queue.first_newcomer(now)
-        due = math.inf if first is None else first.arrived_at + self._roster.hold_s(now)
-        self._hold_until = max(due, now + SHORTEST_TIMER_S)
-        self.next_event_at = min(self._trial_at, self._hold_until)
+        due, hold_s = math.inf, self._roster.hold_s(now)
+        if hold_s < math.inf and (first := self._queue.first_newcomer(now)):
+            due = max(first.arrived_at + hold_s, now + SHORTEST_TIMER_S)
+        self._hold_until = due
+        self.next_event_at = min(self._trial_at, due)
 
     def _react(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Bring the roster up to date with the backend, then serve the queue as far as slots go."""

@@ -14,7 +14,7 @@ the longest wait of all, 1.9 times that of the FIFO queue. Over 16 fleets, mean 
 """
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 AGEING = 0.5  # service times that a request of mean size counts as late; others that times size ** 1.5,
 AGEING_MOST = 5.0  # but no more than this
@@ -23,8 +23,7 @@ STEP = 0.03  # of the estimate's logarithm; remembers some hundreds of requests
 LEAD = 1.0  # in gaps between two freed slots: earlier, and small ones wait without need; later, and the slot is missed
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """Where a ticket stands among those of its priority and key: the lowest rank is first."""
 
     rank: float

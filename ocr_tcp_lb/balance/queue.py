@@ -105,5 +105,8 @@ class TicketQueue:
 
     def ahead_of(self, ticket: Ticket) -> int:
         """Return how many would be served before a newcomer that came now; an upper estimate in O(priorities)."""
-        lanes = [lane for priority, lane in self._lanes.items() if priority <= ticket.priority]
-        return len(self._retries) + sum(lane.ahead_of(ticket.key) for lane in lanes)
+        ahead = len(self._retries)
+        for priority, lane in self._lanes.items():
+            if priority <= ticket.priority:
+                ahead += lane.ahead_of(ticket.key)
+        return ahead

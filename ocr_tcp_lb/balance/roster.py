@@ -131,8 +131,10 @@ class Ranked:
 
     def hold_s(self, now: float) -> float:
         """Return the service time of the backend that is open: waiting for longer than that cannot pay."""
-        self._catch_up(now)
-        return (self._weighted if self._weighted.has_open() else self._reserves).hold_s()
+        if self._changed:
+            self._catch_up(now)
+        hold_s = self._weighted.hold_s()
+        return self._reserves.hold_s() if self._has_reserves and hold_s == math.inf else hold_s
 
     def _catch_up(self, now: float) -> None:
         """Look at those that changed, and now and then at all: an estimate may have expired without an event."""

@@ -69,6 +69,13 @@ def test_nobody_is_held_for_longer_than_the_slow_one_would_have_taken() -> None:
     assert ranking.choose(1, ranking.hold_s()) is slow
 
 
+def test_a_backend_that_answers_in_no_time_can_be_full() -> None:
+    instant, slow = backend(0, 5e-324), backend(1, 10.0)
+    ranking = ranking_of(instant, slow)
+    fill(ranking, instant)
+    assert ranking.choose(1, 0.0) is None
+
+
 def test_a_slow_one_alone_is_used() -> None:
     slow = backend(0, 10.0)
     assert ranking_of(slow).choose(1, 0.0) is slow
