@@ -18,7 +18,8 @@ from ocr_tcp_lb.balance.health import Event, State
 from ocr_tcp_lb.balance.hedge import Patience
 from ocr_tcp_lb.balance.lease import Lease, Ticket
 from ocr_tcp_lb.balance.news import News
-from ocr_tcp_lb.balance.outcome import Outcome
+from ocr_tcp_lb.balance.order import BySize, Turn
+from ocr_tcp_lb.balance.outcome import SERVED, Outcome
 from ocr_tcp_lb.balance.policy import POLICIES
 from ocr_tcp_lb.balance.queue import TicketQueue
 from ocr_tcp_lb.balance.retry import DEATHS_OF_POISON, RetryBudget
@@ -30,7 +31,6 @@ from ocr_tcp_lb.balance.snapshot import BackendSnapshot, FleetSnapshot
 Order = Literal["fifo", "size"]
 
 SHORTEST_TIMER_S = 0.001  # a decision that did not change is not to be asked for in a loop
-AGEING = 1.0  # service times of head start that a short request has; see `_push`
 SIZES_EVERY_S = 0.001  # of 10,000 answers a second one in ten says enough about sizes
 RETRIES = 2  # other attempts after the first; nginx tries every server, HAProxy 3 times
 
@@ -55,6 +55,7 @@ class Fleet:
         self.policy_name = policy_name
         self.order = order
         self.sizes = SizeModel()
+        self._by_size = BySize()
         self._rng = rng
         self._retries = retries
         self._budget = RetryBudget()
@@ -108,10 +109,12 @@ class Fleet:
         if taught and size_bytes and now >= self._sizes_due:
             self._sizes_due = now + SIZES_EVERY_S
             self.sizes.learn(size_bytes, service_s, mean_s)
-        if outcome is not Outcome.SERVED or not backend.health.is_untroubled:
+        if outcome is not SERVED or not backend.health.is_untroubled:
             ticket.note(backend, outcome)
             self._judge(lease, outcome, now)
-        return self._react(backend, now)
+        if not backend.is_gone:  # `_react` written out: this is the end of every request
+            self._roster.refresh(backend)
+        return self._serve_queue(now) if self._queue.count else ()
 
     def begin_reply(self, lease: Lease) -> None:
         """Note that a reply has begun and may go on for long; to be called once, and `end_reply` before `settle`."""
@@ -143,7 +146,7 @@ class Fleet:
             for backend in self.backends:  # all of them before any is granted: a retry must see every choice
                 if backend.health.state is State.EJECTED and backend.health.retry_at <= now:
                     backend.health.move(Event.BACKOFF_OVER, now, self._rng)
-                    self._roster.refresh(backend, now)
+                    self._roster.refresh(backend)
             self._schedule_trial()
         return self._serve_queue(now)
 
@@ -162,7 +165,7 @@ class Fleet:
         changed = self._silence.review(self.backends, self._forecast.service_s(now), now)
         for backend in changed:
             self.news.silence_changed(backend)
-            self._roster.refresh(backend, now)
+            self._roster.refresh(backend)
         return self._serve_queue(now) if changed and self._queue.count else ()
 
     def may_retry(self, ticket: Ticket, now: float) -> bool:
@@ -275,7 +278,7 @@ class Fleet:
         self.backends = tuple(backends)
         self._roster = roster_for(self.policy_name, self.backends, POLICIES[self.policy_name](), self._rng)
         for backend in self.backends:
-            self._roster.refresh(backend, now)
+            self._roster.refresh(backend)
         self._forecast = Forecast(self.backends)
         self._schedule_trial()
 
@@ -286,20 +289,18 @@ class Fleet:
         return self._roster.choose(1, math.inf, now)
 
     def _push(self, ticket: Ticket, now: float) -> None:
-        """Let a ticket wait in its place.
-
-        By size, a request counts as if it had come AGEING times its expected service time later. So it is overtaken
-        only by shorter ones that come within that time of it, and by nobody who comes after. AGEING 1 takes the mean
-        of a 90/10 mix of sizes to 0.80 of the FIFO ideal's and its p99 to 1.11; 0.5 gives 0.87 and 1.03, and 2 gives
-        0.75 and 1.18 (`python -m bench.sim --fleet bimodal --policy queue/told/size`). Head starts that shrink with the
-        queue's length did no better. Over 16 fleets it takes the mean from 0.97 to 0.93, and the p99 from 0.86 to 0.89.
-        """
-        factor = self.sizes.factor(ticket.size_bytes)
-        rank = ticket.arrived_at
-        if self.order == "size":
-            rank += AGEING * factor * self._forecast.service_s(now)
-        self._queue.push(ticket, rank, cost=factor)
+        """Let a ticket wait in its place."""
+        self._queue.push(ticket, None if ticket.is_retry else self._turn_of(ticket, now))
         self._schedule_release(now)
+
+    def _turn_of(self, ticket: Ticket, now: float) -> Turn:
+        cost = self.sizes.factor(ticket.size_bytes)
+        forecast = self._forecast
+        gap_s = forecast.wait_s(1, now)
+        if self.order == "fifo" or not self.sizes.is_believed or not 0 < gap_s < math.inf:
+            return Turn(ticket.arrived_at, cost)
+        wait_s = self._queue.work * gap_s
+        return self._by_size.turn(ticket.arrived_at, cost, cost * forecast.service_s(now), wait_s, gap_s)
 
     def _grant(self, ticket: Ticket, backend: Backend, now: float) -> Lease:
         """Reserve what was chosen."""
@@ -307,7 +308,7 @@ class Fleet:
         ticket.attempts += 1
         lease = Lease(backend, ticket, now, backend.health.era)
         backend.take(lease, self._turn)
-        self._roster.took(backend)
+        self._roster.refresh(backend)
         return lease
 
     def _judge(self, lease: Lease, outcome: Outcome, now: float) -> None:
@@ -346,15 +347,16 @@ class Fleet:
 
     def _schedule_release(self, now: float) -> None:
         """Note when the first in line is to be let go, if it is held."""
-        first = self._queue.first_newcomer()
-        due = math.inf if first is None else first.arrived_at + self._roster.hold_s()
-        self._hold_until = max(due, now + SHORTEST_TIMER_S)
-        self.next_event_at = min(self._trial_at, self._hold_until)
+        due, hold_s = math.inf, self._roster.hold_s(now)
+        if hold_s < math.inf and (first := self._queue.first_newcomer(now)):
+            due = max(first.arrived_at + hold_s, now + SHORTEST_TIMER_S)
+        self._hold_until = due
+        self.next_event_at = min(self._trial_at, due)
 
     def _react(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Bring the roster up to date with the backend, then serve the queue as far as slots go."""
         if not backend.is_gone:
-            self._roster.refresh(backend, now)
+            self._roster.refresh(backend)
         return self._serve_queue(now) if self._queue.count else ()
 
     def _serve_queue(self, now: float) -> Sequence[Lease]:
@@ -365,11 +367,11 @@ class Fleet:
             if backend is not None:
                 self._queue.remove(ticket)
                 grants.append(self._grant(ticket, backend, now))
-        while (first := self._queue.first_newcomer()) is not None:
+        while (first := self._queue.first_newcomer(now)) is not None:
             backend = self._roster.choose(self._queue.newcomers, now - first.arrived_at, now)
             if backend is None:
                 break
-            self._queue.pop_newcomer()
+            self._queue.take(first)
             grants.append(self._grant(first, backend, now))
         self._schedule_release(now)
         return grants

@@ -12,8 +12,8 @@ from ocr_tcp_lb.balance import (
     QueueFull,
     Ticket,
 )
-from ocr_tcp_lb.balance.fleet import AGEING
 from ocr_tcp_lb.balance.health import BACKOFF_FIRST_S, BACKOFF_JITTER, State
+from ocr_tcp_lb.balance.order import AGEING_MOST
 from ocr_tcp_lb.balance.queue import PRIORITY_STEP_S
 
 from .world import World, specs, teach
@@ -394,9 +394,24 @@ def test_a_short_request_goes_first_where_size_tells_service_time() -> None:
 def test_a_large_request_is_overtaken_by_nobody_who_comes_later_than_its_head_start() -> None:
     world, lease = sized_world()
     large = world.wait(Ticket(None, world.now, 1_000_000))
-    world.now += AGEING * 2.5  # a little more than its service time
+    world.now += AGEING_MOST * 2.5  # a little more than its service time
     world.wait(Ticket(None, world.now, 10_000))
     assert [grant.ticket for grant in world.settle(lease)] == [large]
+
+
+def test_a_large_request_goes_first_just_before_it_would_be_late() -> None:
+    world, lease = sized_world()
+    large = world.wait(Ticket(None, world.now, 1_000_000))
+    for _ in range(40):  # one after the other: each comes before the large one is out of reach
+        small = world.wait(Ticket(None, world.now, 10_000))
+        (lease,) = world.settle(lease, after_s=0.1)
+        if lease.ticket is large:
+            break
+        assert lease.ticket is small
+    waited_s = world.now - large.arrived_at
+    assert lease.ticket is large
+    assert waited_s < AGEING_MOST * 2.0, "it did not have to wait until it was the oldest by rank"
+    world.fleet.leave(small)
 
 
 def test_one_stuck_request_does_not_eject_a_backend_that_answers_others() -> None:
