@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import report, runner
+from bench.children import raise_descriptor_limit
 from bench.peers import BY_NAME as PEER_NAMES
 from bench.peers import PEERS, Peer
 from bench.workloads import BY_NAME as WORKLOAD_NAMES
-from bench.workloads import WORKLOADS
+from bench.workloads import SCRIPTS, WORKLOADS
 
 RESULTS = Path(__file__).parent / "results"
 TURNS = 5
+QUICK_TURNS, QUICK_SCALE = 3, 0.2
 
 
 def names(known: Sequence[str], text: str) -> list[str]:
@@ -43,10 +45,22 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         default=list(PEER_NAMES),
         help=f"of: {', '.join(PEER_NAMES)} (all)",
     )
-    parser.add_argument("--turns", type=int, default=TURNS, help=f"turns of each peer ({TURNS})")
+    parser.add_argument("--turns", type=int, help=f"turns of each peer ({TURNS}, quick: {QUICK_TURNS})")
     parser.add_argument("--scale", type=float, default=1.0, help="requests a turn, as a factor (1)")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the requests, without the slow scripts")
+    parser.add_argument("--smoke", action="store_true", help="hardly any requests: does everything run?")
     parser.add_argument("--out", type=Path, default=RESULTS, help="directory of the results (bench/results)")
     return parser.parse_args(argv)
+
+
+def plan_of(options: argparse.Namespace, peers: Sequence[Peer]) -> runner.Plan:
+    """What the options ask for, with the peers that are there."""
+    workloads = [workload for workload in WORKLOADS if workload.name in options.workloads]
+    if options.quick:
+        peers = [peer for peer in peers if peer.name not in SCRIPTS]
+    turns = options.turns or (1 if options.smoke else QUICK_TURNS if options.quick else TURNS)
+    scale = options.scale * (QUICK_SCALE if options.quick else 1)
+    return runner.Plan(workloads, peers, turns, scale, options.smoke, raise_descriptor_limit(), say)
 
 
 def say(text: str) -> None:
@@ -74,10 +88,9 @@ def main(argv: Sequence[str]) -> int:
         return 2
     versions = find([peer for peer in PEERS if peer.name in options.peers])
     peers = [peer for peer in PEERS if peer.name in versions]
-    workloads = [workload for workload in WORKLOADS if workload.name in options.workloads]
     titled = {peer.title: versions[peer.name] for peer in peers}
     where = report.conditions(shlex.join(["python", "-m", "bench", *argv]), titled)
-    samples = list(runner.run(runner.Plan(workloads, peers, options.turns, options.scale, say)))
+    samples = list(runner.run(plan_of(options, peers)))
     if not samples:
         say("nothing was run")
         return 2
