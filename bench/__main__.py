@@ -1,11 +1,12 @@
 """`python -m bench`: measure the balancer beside HAProxy, nginx and the scripts that people write themselves.
 
 Installs nothing; says what is missing and how to get it. Results go to standard output and bench/results/. Exit
-code 1 when a reply was wrong or missing, 2 when nothing could be run.
+code 1 when a reply was wrong or missing or a peer failed, 2 when nothing could be run.
 """
 
 import argparse
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,6 +84,7 @@ def find(wanted: Sequence[Peer]) -> dict[str, str]:
 def main(argv: Sequence[str]) -> int:
     """Run and report."""
     options = parse(argv)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # so that the children are ended
     if not sys.platform.startswith("linux"):
         say("CPU time and memory of other processes are read from Linux's /proc; there is none here")
         return 2
@@ -90,14 +92,15 @@ def main(argv: Sequence[str]) -> int:
     peers = [peer for peer in PEERS if peer.name in versions]
     titled = {peer.title: versions[peer.name] for peer in peers}
     where = report.conditions(shlex.join(["python", "-m", "bench", *argv]), titled)
-    samples = list(runner.run(plan_of(options, peers)))
+    plan = plan_of(options, peers)
+    samples = list(runner.run(plan))
     if not samples:
         say("nothing was run")
         return 2
-    path = report.write(options.out, samples, where)
-    print(report.markdown(samples, where))
+    path = report.write(options.out, samples, where, plan.left_out)
+    print(path.read_text())
     say(f"written to {path}")
-    return 1 if any(sample.errors for sample in samples) else 0
+    return 1 if plan.left_out or any(sample.errors for sample in samples) else 0
 
 
 if __name__ == "__main__":

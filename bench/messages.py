@@ -74,7 +74,7 @@ def varied_post(number: int) -> bytes:
 
 @functools.cache
 def message(size: int) -> bytes:
-    """A client's WebSocket message in one frame (RFC 6455 section 5.2), masked with zeros: the service need not undo it."""
+    """A client's WebSocket message in one frame (RFC 6455, 5.2), masked with zeros, which the service need not undo."""
     return b"\x82\xfe" + struct.pack("!H", size) + bytes(4) + body(size)
 
 

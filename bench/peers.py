@@ -18,7 +18,6 @@ from bench import configs
 from bench.configs import Demand
 from bench.messages import PLAIN, SERVED
 
-BASELINE = {"http": "haproxy", "tcp": "haproxy-tcp"}  # what the ratios refer to, by mode
 FORWARDERS = Path(__file__).parent / "forwarders"
 
 

@@ -8,7 +8,8 @@ and the run says so.
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from bench import measure
@@ -52,6 +53,12 @@ class Plan:
     is_smoke: bool
     descriptors: int  # that one process may have
     say: Callable[[str], None]
+    left_out: list[str] = field(default_factory=list)  # what could not be run, or not to the end, and why
+
+    def leave_out(self, text: str) -> None:
+        """Say so now, and keep it for the report."""
+        self.left_out.append(text)
+        self.say(text)
 
 
 @dataclass
@@ -109,7 +116,8 @@ def run(plan: Plan) -> Iterator[Sample]:
     """Yield samples as they come; processes are started for each workload and ended after it."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         Path(directory).chmod(0o755)  # nginx's worker may be another user
-        for workload in plan.workloads:
+        for number, workload in enumerate(plan.workloads, 1):
+            plan.say(f"{workload.name} ({number} of {len(plan.workloads)}): {workload.about}")
             peers = [peer for peer in plan.peers if peer.name in workload.peers]
             if peers:
                 yield from Round(plan, shrunk(workload) if plan.is_smoke else workload, peers, Path(directory)).run()
@@ -150,11 +158,11 @@ class Round:
             for variant in self._workload.variants:
                 if self._has_descriptors(variant):
                     for peer in self._peers:
-                        self._attempt(peer.title, lambda peer=peer, variant=variant: self._enter(peer, variant))
+                        self._attempt(peer.title, partial(self._enter, peer, variant))
             for turn in range(plan.turns):
-                plan.say(f"{self._workload.name}: turn {turn + 1} of {plan.turns}")
+                plan.say(f"    turn {turn + 1} of {plan.turns}")
                 for contestant in list(self._contestants):
-                    sample = self._attempt(contestant.title, lambda one=contestant: one.take(turn, plan.scale))
+                    sample = self._attempt(contestant.title, partial(contestant.take, turn, plan.scale))
                     if sample is None:
                         self._contestants.remove(contestant)
                     else:
@@ -165,14 +173,14 @@ class Round:
         try:
             return action()
         except BenchError as error:
-            self._plan.say(f"{self._workload.name}: {title} is left out: {error}")
+            self._plan.leave_out(f"{self._workload.name}: {title} is left out: {error}")
             return None
 
     def _has_descriptors(self, variant: Variant) -> bool:
         needed = self._workload.clients_of(variant) + variant.idle_clients + SPARE_DESCRIPTORS
         if needed <= self._plan.descriptors:
             return True
-        self._plan.say(
+        self._plan.leave_out(
             f"{self._workload.name}, {variant.name}: left out: a process needs {needed} descriptors here and may have "
             f"{self._plan.descriptors}; allow it more: ulimit -n {needed}"
         )
@@ -186,8 +194,9 @@ class Round:
         balancer = None if peer.name == "direct" else self._start(peer, variant, ports)
         contestant = Contestant(peer, self._workload, variant, balancer, balancer.port if balancer else ports[0])
         warm_up = replace(contestant.order(self._plan.scale * WARM_UP), rate=0.0)
-        with closing(Load(warm_up)) as load:
-            load.send()
+        if not self._plan.is_smoke:
+            with closing(Load(warm_up)) as load:
+                load.send()
         if variant.idle_clients and balancer is not None:
             before_mib = measure.rss_mib(balancer.pid)
             order = replace(warm_up, clients=variant.idle_clients, is_primed=True)

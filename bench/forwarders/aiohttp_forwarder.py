@@ -30,9 +30,7 @@ async def forward(request: web.Request) -> web.Response:
     headers = {"X-Forwarded-For": request.remote or "", "Content-Type": request.content_type}
     async with aiohttp.ClientSession() as session:
         _, fastest = min(await asyncio.gather(*(probe(session, url) for url in BACKENDS)))
-        async with session.request(
-            request.method, fastest, params=request.query, data=body, headers=headers
-        ) as reply:
+        async with session.request(request.method, fastest, params=request.query, data=body, headers=headers) as reply:
             return web.Response(body=await reply.read(), status=reply.status, content_type=reply.content_type)
 
 

@@ -21,7 +21,7 @@ def forward() -> Response:
     reply = requests.request(
         request.method,
         next(backends),
-        params=request.args,
+        params=request.args.to_dict(),
         data=request.get_data(),
         headers={
             "Content-Type": request.headers.get("Content-Type", ""),
