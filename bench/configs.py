@@ -15,6 +15,7 @@ from typing import Any
 from bench.messages import KIB, SERVED
 
 IDLE_TO_BACKENDS = 256  # connections kept, or two for each service: more than any workload needs
+KEPT_S = 60  # a connection to a service that is not used (nginx keeps it as long by default)
 IDLE_S = 600  # clients that wait in silence are a workload, and must stay
 
 

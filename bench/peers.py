@@ -116,7 +116,7 @@ def ours(*options: str) -> Callable[[Place], list[str]]:
     def command(place: Place) -> list[str]:
         words = [sys.executable, "-m", "ocr_tcp_lb", "--listen", f"127.0.0.1:{place.port}"]
         for url in place.urls:
-            words += ["--backend", f"{url},health={PLAIN}"]
+            words += ["--backend", f"{url},health={PLAIN},max_idle={configs.KEPT_S}"]
         words += ["--concurrency", str(place.concurrency), "--max-connections", str(place.clients)]
         words += ["--idle-timeout", str(configs.IDLE_S), "--admin", "off"]
         return [*words, "--access-log", "text" if place.logs else "off", *options, *place.options]
