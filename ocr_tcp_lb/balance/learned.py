@@ -135,8 +135,8 @@ class Learned:
     )
 
     def __init__(self) -> None:
-        self.sure: float = 1
-        self.limit: float = 1  # until the first answer: what one alone takes is the measure of all the rest
+        self.sure = 1.0
+        self.limit = 1.0  # until the first answer: what one alone takes is the measure of all the rest
         self._out: dict[InFlight, _Flight] = {}  # in the order they were sent
         self._mean_s = 0.0
         self._count = 0

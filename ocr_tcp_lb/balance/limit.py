@@ -56,8 +56,8 @@ class Told:
 
     def __init__(self, limit: int) -> None:
         assert limit >= 1, "a backend that takes nothing is not a backend"
-        self.limit: float = limit
-        self.sure: float = limit
+        self.limit = float(limit)
+        self.sure = float(limit)
 
     def belief(self) -> str:
         """Return the operator's word."""
@@ -70,8 +70,8 @@ class Unlimited:
     __slots__ = ("limit", "sure")
 
     def __init__(self) -> None:
-        self.limit: float = math.inf
-        self.sure: float = math.inf
+        self.limit = math.inf
+        self.sure = math.inf
 
     def belief(self) -> str:
         """Return that there is none."""
