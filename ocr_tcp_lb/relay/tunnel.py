@@ -43,12 +43,15 @@ class Tunnel:
         self._down.begin(b"", from_backend)
         client.channel.readable = backend.readable = True
         try:
-            while not (self._up.done and self._down.done):
+            while True:
                 more = self._pump(self._up)
                 more = self._pump(self._down) or more
                 if self._up.done and self._down.done:
                     return
-                self._say_what_is_wanted()
+                moved = self._up.moved + self._down.moved
+                if moved != self._moved:
+                    self._moved = moved
+                    client.allow(self._hub.timeouts.idle_s)
                 if more:
                     client.wakeup.fire_soon()
                 await client.wakeup
@@ -65,22 +68,14 @@ class Tunnel:
 
     @staticmethod
     def _pump(flow: Flow) -> bool:
+        """Move what can move, and ask for what it takes to go on."""
         if flow.done:
             return False
         more = flow.pump()
         if flow.done:
             flow.sink.finish_sending()
+        elif flow.is_blocked_by_sink:
+            flow.sink.want_write()
+        elif not flow.source.is_watched:
+            flow.source.want_read()
         return more
-
-    def _say_what_is_wanted(self) -> None:
-        for flow in (self._up, self._down):
-            if flow.done:
-                continue
-            if flow.is_blocked_by_sink:
-                flow.sink.want_write()
-            else:
-                flow.source.want_read()
-        moved = self._up.moved + self._down.moved
-        if moved != self._moved:
-            self._moved = moved
-            self._client.allow(self._hub.timeouts.idle_s)
