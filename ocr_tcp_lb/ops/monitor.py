@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ocr_tcp_lb.balance.backend import Backend
 from ocr_tcp_lb.ops.histogram import LAG_BOUNDS_S, Histogram
 from ocr_tcp_lb.ops.history import STEP_S, History, Totals
-from ocr_tcp_lb.ops.outlet import Outlet
+from ocr_tcp_lb.ops.intake import Intake
 from ocr_tcp_lb.ops.systemd import Notifier
 from ocr_tcp_lb.ops.tally import Tally
 from ocr_tcp_lb.relay.hub import Hub
@@ -38,16 +38,14 @@ class Monitor:
         self,
         hub: Hub,
         server: Server,
-        tally: Tally,
+        intake: Intake,
         about: About,
-        outlet: Outlet | None = None,
         notifier: Notifier | None = None,
     ) -> None:
         self.hub = hub
         self.server = server
-        self.tally = tally
+        self.intake = intake
         self.about = about
-        self.outlet = outlet
         self._notifier = notifier
         self.lag = Histogram(LAG_BOUNDS_S)
         self.history = History()
@@ -57,6 +55,11 @@ class Monitor:
         self._deepest_queue = 0
         self._step_began = hub.loop.time()
         self._timer = hub.loop.call_later(LOOK_S, self._look)
+
+    @property
+    def tally(self) -> Tally:
+        """The counters as they stand now."""
+        return self.intake.tally
 
     @property
     def in_flight(self) -> int:

@@ -67,7 +67,7 @@ async def test_systemd_is_told_when_a_backend_goes_and_not_again(house: House, t
         notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
         async with watched(lb) as admin:
             admin.monitor.close()
-            monitor = Monitor(lb.hub, lb.server, admin.monitor.tally, admin.monitor.about, notifier=notifier)
+            monitor = Monitor(lb.hub, lb.server, admin.monitor.intake, admin.monitor.about, notifier=notifier)
             for drained in (None, 0, None):
                 if drained is not None:
                     lb.hub.drain(lb.hub.fleet.backends[drained])
