@@ -154,9 +154,10 @@ class Answer:
             return  # a ghost's backend computes on
         if request.head.minor == 0 or (reply.status == CONTINUE and not request.passes_expectation):
             return
-        data = reply.forwarded(minor=1, close=False)
+        data = reply.forwarded(minor=1, close=False)[request.client.ahead :]
         if self._send(data) < len(data):
             raise ClientGone("the client does not read its interim replies")
+        request.client.ahead = 0
 
     def _begin(self, reply: ReplyHead, data: bytes) -> None:
         """Pass the final reply's head on, with what is there of its body."""
@@ -181,7 +182,7 @@ class Answer:
             close=not self.client_persists,
             dechunk=dechunk,
             extra=own_fields(request.record, answered_at) + self._debug_fields(),
-        )
+        )[request.client.ahead :]
         self.reply = reply
         sent = 0
         length = reply.content_length
@@ -197,6 +198,7 @@ class Answer:
         else:
             self._begin_download(reply, dechunk).begin(prelude, data, sent)
             self.go_on()
+        request.client.ahead = 0
         request.record.answered = answered_at
         request.record.status = reply.status
 

@@ -33,7 +33,6 @@ class Exchange:
         self._client = client
         self._head = head
         self._upload: HeldBody | Upload | None = None
-        client.takes_interim_replies = head.minor == 1
         self._persists = False
         self._record = record or Record(
             client.address, head.request_id or hub.new_request_id(), head.method, head.target
@@ -171,7 +170,8 @@ class Exchange:
         )
         try:
             client.allow(self._hub.timeouts.idle_s)
-            await client.send_all(reply)
+            await client.send_all(reply[client.ahead :])
+            client.ahead = 0
             record.status = refusal.status
             record.ended = time.monotonic()  # lingering is no part of the answer
             if not self._persists:

@@ -9,18 +9,15 @@ early (gunicorn's default is 2 s, uvicorn's 5 s), hence `max_idle_s`.
 
 import asyncio
 import errno
-import fcntl
 import socket
 import struct
 import sys
-import termios
-from array import array
 from collections.abc import Callable
 
 from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.relay.failures import AttemptFailed, Refusal
-from ocr_tcp_lb.relay.readiness import OUT_OF_DESCRIPTORS, Channel, Wakeup
+from ocr_tcp_lb.relay.readiness import OUT_OF_DESCRIPTORS, Channel, Wakeup, unread_bytes
 from ocr_tcp_lb.relay.resolver import Resolver, SocketAddress
 
 UNSEEN_S = 0.005  # no server closes a connection on purpose so soon after its reply without saying so in it
@@ -98,7 +95,7 @@ class Upstream:
                 return None
             del self._idle[-1]
             channel = connection.channel
-            is_silent = not (channel.readable or _has_unread(channel.sock))
+            is_silent = not (channel.readable or unread_bytes(channel.sock))
             if is_silent and (is_recent or _is_open(channel.sock)):
                 channel.wakeup = wakeup
                 return connection
@@ -216,15 +213,6 @@ class Upstream:
         for connection in self._idle:
             connection.channel.close()
         self._idle.clear()
-
-
-_unread = array("i", [0])
-
-
-def _has_unread(sock: socket.socket) -> bool:
-    """Whether bytes wait to be read; 0.6 us."""
-    fcntl.ioctl(sock.fileno(), termios.FIONREAD, _unread)
-    return _unread[0] > 0
 
 
 def _is_open(sock: socket.socket) -> bool:

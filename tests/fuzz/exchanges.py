@@ -104,7 +104,8 @@ class World:
             mock.patch("time.monotonic", self._loop.time),
             mock.patch.object(Upstream, "_new_socket", self.new_socket),
             mock.patch("ocr_tcp_lb.relay.session.log.exception", _fail),
-            mock.patch("ocr_tcp_lb.relay.upstream._has_unread", Socket.has_unread),
+            mock.patch("ocr_tcp_lb.relay.upload.unread_bytes", Socket.unread_bytes),
+            mock.patch("ocr_tcp_lb.relay.upstream.unread_bytes", Socket.unread_bytes),
             mock.patch("ocr_tcp_lb.balance.hedge.LEAST_S", 0.01),  # else hardly anything would be hedged
         ):
             for _ in range(self._chance.randint(1, 4)):
