@@ -1,7 +1,8 @@
 """`concurrency=auto`: learn how many requests a backend works on at once, from what a balancer sees anyway.
 
 `Learned` believes in one slot at first, and sends a request on probation to the next one when the request would have
-had to wait. Two kinds of evidence move it:
+had to wait; the first such even before anything is known, when it costs little and tells much. Two kinds of evidence
+move the belief:
 
 - *Overtaking proves parallelism.* An answer that comes while m requests sent earlier are still out took its turn
   beside them: N >= m + 1. An answer that overtook nobody is weighed: had it waited inside for a slot, it would have
@@ -12,9 +13,8 @@ had to wait. Two kinds of evidence move it:
 An error upwards costs 2 %, one downwards starves a worker: probing goes on for ever, at growing intervals.
 
 Measured (`python -m bench.sim --policy queue/auto`: 16 fleets, 5 seeds, relative to the all-knowing FIFO queue): mean
-0.98, p99 0.87, mean of the first 400 requests 1.05; the worst fleet has a mean of 1.05 (workers that share a CPU) and
-1.19 cold (bursts of 60). Known to be weak: a shared CPU whose queue never empties is never seen alone, and may pass for
-as many as 5.
+0.98, p99 0.87, mean of the first 400 requests 1.04; the worst fleet has a mean of 1.06 and 1.20 cold (workers that share
+a CPU). Known to be weak: a shared CPU whose queue never empties is never seen alone, and may pass for as many as 5.
 """
 
 import math
@@ -24,8 +24,10 @@ from ocr_tcp_lb.balance.limit import InFlight
 MOST = 256  # nobody does more OCR at once; bounds the work per answer
 ENOUGH = 3.0  # log-likelihood that decides: e**3, odds of 20 to 1 (Wald's sequential test at 5 %)
 STEP = 2.0  # the most that one answer may say; a single odd page decides nothing
+FEW = 2  # answers that told the mean, at which it is half believed
 FIRST_GAP = 24  # answers under demand between a denial and the next probe
 LAST_GAP = 768
+FIRST_LIMIT = 2  # before the first answer: the second of a burst would have to wait anyway, and which is first tells
 FIRST_PROBES = 3  # beyond the first slot, after the first answer
 BOLD = 2  # how far beyond what is proven to go until the first denial
 HURRY = 7  # each answer counts for as many more as wait, up to this
@@ -46,7 +48,7 @@ class ByLevel:
     MEMORY = 0.97  # about 33 answers
     FADE = 0.995  # the same while there is no company: what was seen 200 answers ago may be over
     DOUBT = 4.0  # weight of the prior belief in 0, in units of log(level) squared
-    FEW_ALONE = 5.0  # the first answers alone are the shortest ones, so while there are few, doubt more
+    FEW_ALONE = 40.0  # the first answers alone are the shortest ones: two say little, and ten nearly all
     NOISE = 0.25  # variance of the logarithm to begin with: pages of much the same kind
 
     def __init__(self) -> None:
@@ -98,7 +100,7 @@ class ByLevel:
         """The elasticity, drawn towards 0 while there is little evidence."""
         if not self._alone_count:
             return 0.0
-        return self._gain / (self._sxx + self.DOUBT * (1 + self.FEW_ALONE / self._alone_count))
+        return self._gain / (self._sxx + self.DOUBT * (1 + self.FEW_ALONE / (4 + self._alone_count**2)))
 
     @property
     def shape(self) -> float:
@@ -125,7 +127,7 @@ class Learned:
 
     def __init__(self) -> None:
         self.sure = 1.0
-        self.limit = 1.0  # until the first answer: what one alone takes is the measure of all the rest
+        self.limit = float(FIRST_LIMIT)
         self._out: dict[InFlight, None] = {}  # in the order they were sent
         self._mean_s = 0.0
         self._count = 0
@@ -206,6 +208,7 @@ class Learned:
         if waited_s <= 0 or worked_s <= 0 or not mean_s:
             return
         step = (shape - 1) * math.log(service_s / worked_s) - shape * waited_s / mean_s
+        step *= self._count / (self._count + FEW)
         self._evidence += min(STEP, max(-STEP, step))
         if self._evidence >= ENOUGH and self._by_level.slope <= SHARING_SLOPE:
             self._raise(self.sure + 1)

@@ -24,7 +24,7 @@ RATE_UNIT = 1e9  # rates are whole numbers of this part of 1/s, so that adding a
 # Step k covers what is nearest to 2 ** (k / STEPS_PER_OCTAVE) times the lowest; each entry is a step's upper bound.
 _BOUNDS_S = [0.0, *(2 ** ((step + 0.5) / STEPS_PER_OCTAVE + LOWEST_OCTAVE) for step in range(1, BUCKETS - 1))]
 
-_Entry = tuple[Any, ...]  # what the heap is ordered by, then the backend's number, then its place
+_Entry = tuple[Any, ...]  # what the heap is ordered by, the backend's number last; then the entry's own; then its place
 
 
 def bucket_of(service_s: float) -> int:
@@ -41,7 +41,7 @@ class _Place:
         self.backend = backend
         self.cost_s = 0.0  # expected service time over weight
         self.bucket = 0
-        self.entry: _Entry | None = None  # the one valid entry in either heap; none while nothing may come here
+        self.entry = 0  # the number of the one valid entry in either heap; of none while nothing may come here
         self.booked_bucket = 0  # what it has in the ledger
         self.booked_slots = 0
         self.booked_rate = 0
@@ -52,7 +52,7 @@ def _best(heap: list[_Entry]) -> _Place | None:
     while heap:
         entry = heap[0]
         place: _Place = entry[-1]
-        if place.entry is entry:
+        if place.entry == entry[-2]:
             return place
         heapq.heappop(heap)
     return None
@@ -85,12 +85,14 @@ class Ranking:
         in_flight, sure = backend.in_flight, backend.limiter.sure
         # `is_eligible` written out: this runs twice a request
         is_shut = not backend.health.takes_requests or backend.is_draining or backend.is_silent
+        old = place.entry
+        number = place.entry = old + 1
         if is_shut or in_flight >= backend.limiter.limit:
-            place.entry = None
+            pass
         elif in_flight < sure:
-            old, heap = place.entry, self._free
-            entry = place.entry = (place.bucket, in_flight / sure, backend.last_turn, backend.number, place)
-            if heap and heap[0] is old:  # the usual case of `_put`: the backend that was chosen last
+            heap = self._free
+            entry = (place.bucket, in_flight / sure, backend.last_turn, backend.number, number, place)
+            if heap and heap[0][-1] is place and heap[0][-2] == old:  # the usual case: the backend that was chosen last
                 heapq.heapreplace(heap, entry)
             else:
                 self._put(heap, entry)
@@ -99,8 +101,7 @@ class Ranking:
             return
         else:
             load = in_flight / sure
-            key = (in_flight > sure, place.bucket, load, backend.last_turn, backend.number, place)
-            place.entry = key
+            key = (in_flight > sure, place.bucket, load, backend.last_turn, backend.number, number, place)
             self._put(self._probes, key)
         slots = 0
         if place.bucket and backend.is_in_service:
@@ -112,7 +113,7 @@ class Ranking:
         """Add an entry; the place's old one is dropped when it comes to the top, or when too many have gathered."""
         heapq.heappush(heap, entry)
         if len(heap) > 2 * len(self._places) + 64:
-            heap[:] = [one for one in heap if one[-1].entry is one]
+            heap[:] = [one for one in heap if one[-1].entry == one[-2]]
             heapq.heapify(heap)
 
     def _book(self, place: _Place, slots: int) -> None:
