@@ -21,6 +21,7 @@ from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.ops.accesslog import Clock, Formatter, json_formatter, text_formatter
 from ocr_tcp_lb.ops.admin.gate import AdminError, read_token
 from ocr_tcp_lb.ops.admin.listener import AdminListener, bind, demand_token, page_url
+from ocr_tcp_lb.ops.intake import AccessLog, Intake
 from ocr_tcp_lb.ops.journal import is_journal, set_up_messages
 from ocr_tcp_lb.ops.monitor import About, Monitor
 from ocr_tcp_lb.ops.outlet import Outlet
@@ -113,14 +114,13 @@ async def _serve(
     load: Callable[[], Config] | None,
 ) -> int:
     loop = asyncio.get_running_loop()
-    outlet = Outlet(loop, sys.stdout.fileno()) if config.access_log != "off" else None
-    tally = Tally() if doors.admin else None
-    hub = build_hub(loop, config, on_record(config, outlet, tally))
+    intake = build_intake(loop, config, is_watched=bool(doors.admin))
+    hub = build_hub(loop, config, intake.take if intake is not None else lambda record: None)
     prober = Prober(hub, random.Random())
     notifier = Notifier()
     async with AsyncExitStack() as ending:
-        if outlet is not None:
-            ending.callback(outlet.close)
+        if intake is not None:
+            ending.callback(intake.close)
         ending.callback(hub.close)
         ending.callback(prober.close)
         ending.callback(notifier.close)
@@ -130,9 +130,9 @@ async def _serve(
         operator = Operator(hub, server, load, owns_listeners=not doors.were_passed)
         loop.add_signal_handler(signal.SIGHUP, _reload, operator, notifier)
         announce(config, loop_name, server.addresses, were_passed=doors.were_passed)
-        if tally is not None:
+        if intake is not None and doors.admin:
             about = About(ocr_tcp_lb.__version__, loop_name, platform.python_version(), config.mode, time.time())
-            monitor = Monitor(hub, server, tally, about, outlet, notifier)
+            monitor = Monitor(hub, server, intake, about, notifier)
             ending.callback(monitor.close)
             await _open_to_operators(monitor, doors, operator, ending)
         _calm_garbage_collector()
@@ -162,20 +162,11 @@ def build_hub(loop: asyncio.AbstractEventLoop, config: Config, on_record: Callab
     return Hub(loop, config, fleet, upstreams, on_record)
 
 
-def on_record(config: Config, outlet: Outlet | None, tally: Tally | None) -> Callable[[Record], None]:
-    """What is done with each record: counted, written, both, or nothing."""
-    if outlet is None:
-        return tally.note if tally is not None else lambda record: None
-    write, format_record = outlet.write, _formatter(config)
-    if tally is None:
-        return lambda record: write(format_record(record))
-    note = tally.note
-
-    def note_and_write(record: Record) -> None:
-        note(record)
-        write(format_record(record))
-
-    return note_and_write
+def build_intake(loop: asyncio.AbstractEventLoop, config: Config, *, is_watched: bool) -> Intake | None:
+    """What counts and writes the records; None if nobody wants to know."""
+    has_log = config.access_log != "off"
+    access_log = AccessLog(_formatter(config), Outlet(sys.stdout.fileno())) if has_log else None
+    return Intake(loop, Tally() if is_watched else None, access_log) if has_log or is_watched else None
 
 
 def _formatter(config: Config) -> Formatter:

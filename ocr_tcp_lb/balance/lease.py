@@ -62,7 +62,23 @@ class Ticket:
 class Lease:
     """One slot of one backend, held for one attempt of one ticket."""
 
-    __slots__ = ("answered_at", "backend", "era", "granted_at", "is_settled", "ticket")
+    __slots__ = (
+        "answered_at",
+        "backend",
+        "begins_at",
+        "elders_to_wait_for",
+        "era",
+        "granted_at",
+        "is_settled",
+        "level",
+        "sure",
+        "ticket",
+    )
+
+    level: int  # these four belong to a backend's learner; see `limit.InFlight`
+    sure: float
+    elders_to_wait_for: int
+    begins_at: float
 
     def __init__(self, backend: Backend, ticket: Ticket, granted_at: float, era: int) -> None:
         self.backend = backend

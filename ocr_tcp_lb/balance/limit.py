@@ -10,10 +10,14 @@ from typing import Protocol
 
 
 class InFlight(Protocol):
-    """An attempt, as far as a limit cares; a lease is one."""
+    """An attempt, as far as a limit cares; a lease is one. The learner that is told of it keeps its notes there."""
 
     granted_at: float
     answered_at: float | None
+    level: int  # how many were in flight with it when it was sent
+    sure: float  # what was believed then
+    elders_to_wait_for: int  # answers before it could begin, were there no more slots
+    begins_at: float  # when it began in that case; meaningful once no elder is waited for
 
 
 class Limit(Protocol):

@@ -49,6 +49,8 @@ def _requests(monitor: Monitor) -> Iterator[Family]:
     )
     yield histogram(f"{P}queue_wait_seconds", "From asking for a backend to getting one.", [(NO_LABELS, tally.waits)])
     yield counter(f"{P}retries_total", "Attempts after a request's first.", [(NO_LABELS, tally.retries)])
+    hedges = monitor.hub.fleet.hedges
+    yield counter(f"{P}hedges_total", "Of these, those at a second backend beside a silent one.", [(NO_LABELS, hedges)])
     received = [(labels, one.bytes_in) for labels, one in counted]
     yield counter(f"{P}received_bytes_total", "Body bytes taken from clients.", received)
     sent = [(labels, one.bytes_out) for labels, one in counted]
@@ -66,9 +68,10 @@ def _queue(monitor: Monitor) -> Iterator[Family]:
     yield _one("ready", "Whether a request that came now could be served.", monitor.is_ready)
     yield _one("draining", "Whether the balancer is about to end.", hub.draining)
     yield histogram(f"{P}event_loop_lag_seconds", "How late timers fire.", [(NO_LABELS, monitor.lag)])
-    if monitor.outlet is not None:
+    dropped = monitor.intake.lines_dropped
+    if dropped is not None:
         help_text = "Lines of the access log that its reader was too slow for."
-        yield counter(f"{P}access_log_dropped_total", help_text, [(NO_LABELS, monitor.outlet.dropped)])
+        yield counter(f"{P}access_log_dropped_total", help_text, [(NO_LABELS, dropped)])
 
 
 def _backends(monitor: Monitor) -> Iterator[Family]:

@@ -1,4 +1,4 @@
-"""What is counted of every finished request: one call of `Tally.note` a request, and nothing else on its way.
+"""What is counted of every finished request: `Tally.note` is told all of them, some at a time, in their order.
 
 Counters only grow. They are kept by backend (`-`: none was reached) and hold exactly one count for each `Record`,
 so they agree with the access log line by line. Measured: 0.7 us a request, 3 % of the cheapest one
@@ -7,6 +7,7 @@ so they agree with the access log line by line. Measured: 0.7 us a request, 3 % 
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Iterable
 
 from ocr_tcp_lb.ops.histogram import SERVICE_BOUNDS_S, Histogram, refined
 from ocr_tcp_lb.relay.record import Record
@@ -57,36 +58,37 @@ class Tally:
         """Return the counts of a backend; zeros if there are none yet."""
         return self.backends.setdefault(name, BackendTally())
 
-    def note(self, record: Record) -> None:
-        """Count one finished request. Written out at length: this runs for every request."""
-        status, ending = record.status, record.ending
-        try:
-            backend = self.backends[record.backend]
-        except KeyError:
-            backend = self.of(record.backend)
-        endings, key = backend.endings, (status, ending)
-        endings[key] = endings.get(key, 0) + 1
-        duration = backend.duration
-        value = record.ended - record.began
-        duration.counts[bisect_left(_FINE, value)] += 1
-        duration.sum_s += value
-        leased, answered = record.leased, record.answered
-        if leased:
-            waits = self.waits
-            value = leased - record.asked
-            waits.counts[bisect_left(_FINE, value)] += 1
-            waits.sum_s += value
-            if record.attempts > 1:
-                self.retries += record.attempts - 1
-        if answered:
-            service = backend.service
-            value = answered - record.connected
-            service.counts[bisect_left(_FINE, value)] += 1
-            service.sum_s += value
-        backend.bytes_in += record.bytes_in
-        backend.bytes_out += record.bytes_out
-        if (status >= 500 or ending != "ok") and is_error(status, ending):
-            self.recent_errors.append(record)
+    def note(self, records: Iterable[Record]) -> None:
+        """Count finished requests. Written out at length: this runs for every request."""
+        backends, waits = self.backends, self.waits
+        for record in records:
+            status, ending = record.status, record.ending
+            try:
+                backend = backends[record.backend]
+            except KeyError:
+                backend = self.of(record.backend)
+            endings, key = backend.endings, (status, ending)
+            endings[key] = endings.get(key, 0) + 1
+            duration = backend.duration
+            value = record.ended - record.began
+            duration.counts[bisect_left(_FINE, value)] += 1
+            duration.sum_s += value
+            leased, answered = record.leased, record.answered
+            if leased:
+                value = leased - record.asked
+                waits.counts[bisect_left(_FINE, value)] += 1
+                waits.sum_s += value
+                if record.attempts > 1:
+                    self.retries += record.attempts - 1
+            if answered:
+                service = backend.service
+                value = answered - record.connected
+                service.counts[bisect_left(_FINE, value)] += 1
+                service.sum_s += value
+            backend.bytes_in += record.bytes_in
+            backend.bytes_out += record.bytes_out
+            if (status >= 500 or ending != "ok") and is_error(status, ending):
+                self.recent_errors.append(record)
 
     @property
     def requests(self) -> int:

@@ -12,12 +12,12 @@ from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.wire.head import Hop
 from ocr_tcp_lb.wire.proxy_protocol import Endpoint
-from ocr_tcp_lb.wire.replies import CONTINUE
 
 LINGER_S = 5.0  # how long a refused client may take to read its answer (nginx: lingering_timeout 5 s)
 LOOK_AGAIN_S = 0.25
 READS_A_TURN = 16
-PROBED_AFTER_S = (0.02, 0.2, 1.0)  # a reset comes one round trip after the probe; at once on loopback
+PROBE = b"H"  # the first byte of every reply that there is: HTTP/1.1 ...
+PROBED_AFTER_S = (0.02, 0.2, 1.0, 5.0)  # a reset comes one round trip after the probe; at once on loopback
 
 
 class Client:
@@ -28,13 +28,13 @@ class Client:
         "_half_closed",
         "_hub",
         "address",
+        "ahead",
         "channel",
         "counted_as",
         "deadline",
         "expired",
         "hop",
         "inbox",
-        "takes_interim_replies",
         "wakeup",
     )
 
@@ -49,7 +49,7 @@ class Client:
         self.deadline = NEVER
         self.expired = False
         self.counted_as: str | None = None  # the address in whose count of connections it stands
-        self.takes_interim_replies = False  # HTTP/1.1, and no final reply yet
+        self.ahead = 0  # how many bytes of the reply that comes next went out already, see `_probe`
         self._half_closed = False
         self._endpoints: tuple[Endpoint | None, Endpoint | None] | None = None  # as a proxy said
 
@@ -123,19 +123,16 @@ class Client:
     def _probe(self) -> None:
         """The client has ended its sending half: find out whether it still reads.
 
-        A client that has left and one that waits for its reply after a half-close look the same, until something
-        is sent: only the former's kernel answers with a reset. An interim reply is something that every HTTP/1.1
-        client must bear, even unasked (RFC 9110 section 15.2).
+        A client that has left and one that waits for its reply after a half-close look the same until something new
+        is sent: only the former's kernel answers with a reset. (Keep-alive probes it acknowledges, as Linux does for
+        a closed socket in FIN-WAIT-2.) Whatever the reply will be, its first byte is known, so that byte goes ahead:
+        of whoever waits, HTTP/1.0 clients too, nobody is told anything that would not have come anyway.
         """
-        if not self.takes_interim_replies:
-            raise ClientGone("the client closed")
         self._half_closed = True
         try:
-            sent = self.channel.send(CONTINUE)
+            self.ahead = self.channel.send(PROBE)  # 0: it did not read the reply before; this one will tell
         except OSError as error:
             raise ClientGone(str(error)) from error
-        if 0 < sent < len(CONTINUE):  # half an interim reply, and nothing may follow it
-            raise ClientGone("the client does not read")
         self._ask_for_reset()
         for delay_s in PROBED_AFTER_S:
             self._hub.loop.call_later(delay_s, self.wakeup.fire)

@@ -131,7 +131,7 @@ class Server:
             has_room=self._has_room,
             welcome=self._welcome,
             turn_away=self._turn_away,
-            owns_file=self._owns_files,
+            is_ours=self._owns_files,
         )
 
     async def drain(self, timeout_s: float) -> int:

@@ -150,8 +150,8 @@ class Socket:
     def is_readable(self) -> bool:
         return bool(self._received) or self._has_fin or self._is_dead
 
-    def has_unread(self) -> bool:
-        return bool(self._received)
+    def unread_bytes(self) -> int:
+        return len(self._received)
 
     @property
     def is_writable(self) -> bool:

@@ -12,6 +12,7 @@ from relay.support import PATIENCE_S, Balancer
 
 from ocr_tcp_lb.config import Address, TcpAddress, UnixAddress
 from ocr_tcp_lb.ops.admin.listener import AdminListener, bind
+from ocr_tcp_lb.ops.intake import AccessLog, Intake
 from ocr_tcp_lb.ops.monitor import About, Monitor
 from ocr_tcp_lb.ops.tally import Tally
 
@@ -77,18 +78,20 @@ def parsed(data: bytes) -> Got:
 
 
 @asynccontextmanager
-async def watched(lb: Balancer, address: Address = LOCALHOST, token: str = "") -> AsyncIterator[Watched]:
+async def watched(
+    lb: Balancer, address: Address = LOCALHOST, token: str = "", access_log: AccessLog | None = None
+) -> AsyncIterator[Watched]:
     """Put the instruments on a balancer, and take them off again."""
-    tally = Tally()
+    intake = Intake(lb.hub.loop, Tally(), access_log)
     collect = lb.records.append
 
-    def note(record: Any) -> None:
-        tally.note(record)
+    def take(record: Any) -> None:
+        intake.take(record)
         collect(record)
 
-    lb.hub.on_record = note
+    lb.hub.on_record = take
     about = About("1.2.3", "asyncio", "3.11.2", "http", time.time())
-    monitor = Monitor(lb.hub, lb.server, tally, about)
+    monitor = Monitor(lb.hub, lb.server, intake, about)
     listener = AdminListener(monitor, token)
     await listener.start(bind(address))
     try:
@@ -96,3 +99,4 @@ async def watched(lb: Balancer, address: Address = LOCALHOST, token: str = "") -
     finally:
         await listener.close()
         monitor.close()
+        intake.close()

@@ -10,7 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from relay.support import Balancer, House, Message, post, reply
 
-from ocr_tcp_lb.app import on_record
+from ocr_tcp_lb.ops.accesslog import Clock, json_formatter
+from ocr_tcp_lb.ops.intake import AccessLog
 from ocr_tcp_lb.ops.outlet import Outlet
 from ops.house import Watched, watched
 
@@ -60,13 +61,12 @@ async def everything_agrees(house: House, tmp_path: Path, requests: int) -> None
         jobs.put_nowait(number)
     log_path = tmp_path / "access.log"
     with log_path.open("w") as log:
-        async with watched(lb) as admin:
-            outlet = Outlet(lb.hub.loop, log.fileno())
-            lb.hub.on_record = on_record(lb.config, outlet, admin.monitor.tally)
+        access_log = AccessLog(json_formatter(Clock()), Outlet(log.fileno()))
+        async with watched(lb, access_log=access_log) as admin:
             async with asyncio.timeout(50):
                 connecting = asyncio.Lock()
                 await asyncio.gather(*(ask_all(lb, jobs, seen, connecting) for _ in range(CLIENTS)))
-            outlet.close()
+            admin.monitor.intake.close()
             compare(logged(log_path), seen, await metered(admin), requests)
             state = (await admin.ask("/status.json")).json
     assert state["requests"] == requests

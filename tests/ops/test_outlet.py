@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ocr_tcp_lb.ops import outlet as outlet_module
-from ocr_tcp_lb.ops.outlet import BATCH_LINES, Outlet
+from ocr_tcp_lb.ops.outlet import Outlet
 
 PIPE = tuple[int, int]
 
@@ -29,18 +29,17 @@ def read_all(pipe: PIPE) -> bytes:
 
 
 async def test_lines_arrive_in_order_and_close_writes_the_last(pipe: PIPE) -> None:
-    outlet = Outlet(asyncio.get_running_loop(), pipe[1])
-    for number in range(2 * BATCH_LINES + 10):
-        outlet.write(f"{number}\n")
+    outlet = Outlet(pipe[1])
+    for number in range(0, 1000, 10):
+        outlet.write([b"%d\n" % (number + more) for more in range(10)])
     outlet.close()
-    assert read_all(pipe).split() == [b"%d" % number for number in range(2 * BATCH_LINES + 10)]
+    assert read_all(pipe).split() == [b"%d" % number for number in range(1000)]
     assert outlet.dropped == 0
 
 
-async def test_line_is_written_soon_without_others(pipe: PIPE, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outlet_module, "BATCH_S", 0.01)
-    outlet = Outlet(asyncio.get_running_loop(), pipe[1])
-    outlet.write("one\n")
+async def test_line_is_written_without_others(pipe: PIPE) -> None:
+    outlet = Outlet(pipe[1])
+    outlet.write([b"one\n"])
     arrived = asyncio.get_running_loop().run_in_executor(None, os.read, pipe[0], 100)
     assert await asyncio.wait_for(arrived, 5) == b"one\n"
     outlet.close()
@@ -49,16 +48,17 @@ async def test_line_is_written_soon_without_others(pipe: PIPE, monkeypatch: pyte
 async def test_stalled_reader_blocks_nobody_and_the_loss_is_told(pipe: PIPE, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outlet_module, "MOST_BATCHES", 2)
     loop = asyncio.get_running_loop()
-    outlet = Outlet(loop, pipe[1])
+    outlet = Outlet(pipe[1])
     began = loop.time()
-    line = "x" * 999 + "\n"
-    for _ in range(20 * BATCH_LINES):
-        outlet.write(line)
+    lines = [b"x" * 999 + b"\n"] * 500
+    for _ in range(20):
+        outlet.write(lines)
     assert loop.time() - began < 5
-    assert outlet.dropped > 0
+    assert outlet.dropped >= 500
+    assert outlet.dropped % 500 == 0, "whole batches"
     reading = loop.run_in_executor(None, _read_until, pipe[0], b"lines were dropped")
     while not reading.done():
-        outlet.write(line)
+        outlet.write(lines)
         await asyncio.sleep(0.001)
     await reading
     outlet.close(timeout_s=0.1)
@@ -71,10 +71,10 @@ def _read_until(fd: int, mark: bytes) -> None:
 
 
 async def test_reader_that_left_ends_the_log_and_not_the_program(pipe: PIPE, caplog: pytest.LogCaptureFixture) -> None:
-    outlet = Outlet(asyncio.get_running_loop(), pipe[1])
+    outlet = Outlet(pipe[1])
     os.close(pipe[0])
-    for _ in range(3 * BATCH_LINES):
-        outlet.write("x\n")
+    for _ in range(3):
+        outlet.write([b"x\n"])
     outlet.close(timeout_s=0.5)
     assert "cannot be written" in caplog.text
 
@@ -82,10 +82,9 @@ async def test_reader_that_left_ends_the_log_and_not_the_program(pipe: PIPE, cap
 async def test_descriptor_that_somebody_made_non_blocking_is_written_all_the_same(pipe: PIPE) -> None:
     os.set_blocking(pipe[1], False)
     loop = asyncio.get_running_loop()
-    outlet = Outlet(loop, pipe[1])
-    lines = [f"{number:0500d}\n" for number in range(1000)]
-    reading = loop.run_in_executor(None, _read_until, pipe[0], lines[-1].encode()[-20:])
-    for line in lines:
-        outlet.write(line)
+    outlet = Outlet(pipe[1])
+    lines = [b"%0500d\n" % number for number in range(1000)]
+    reading = loop.run_in_executor(None, _read_until, pipe[0], lines[-1][-20:])
+    outlet.write(lines)
     await reading
     outlet.close()

@@ -19,8 +19,8 @@ def record(backend: str = "b1", status: int = 200, ending: str = "ok", attempts:
 
 def test_each_record_is_counted_once_where_it_belongs() -> None:
     tally = Tally()
-    for one in (record(), record(), record("b2", 500), record("-", 503, "queue_full", 0), record(attempts=3)):
-        tally.note(one)
+    tally.note([record(), record(), record("b2", 500)])
+    tally.note([record("-", 503, "queue_full", 0), record(attempts=3)])
     assert tally.backends["b1"].endings == {(200, "ok"): 3}
     assert tally.backends["b2"].endings == {(500, "ok"): 1}
     assert tally.backends["-"].endings == {(503, "queue_full"): 1}
@@ -30,8 +30,8 @@ def test_each_record_is_counted_once_where_it_belongs() -> None:
 
 def test_phases_that_were_not_reached_are_not_measured() -> None:
     tally = Tally()
-    tally.note(record("-", 503, "queue_full", 0))
-    tally.note(record("b1", 0, "client_left"))
+    tally.note([record("-", 503, "queue_full", 0)])
+    tally.note([record("b1", 0, "client_left")])
     assert tally.waits.count == 1
     assert tally.backends["-"].service.count == tally.backends["b1"].service.count == 0
     assert sum(tally.duration_counts()) == 2
@@ -39,7 +39,7 @@ def test_phases_that_were_not_reached_are_not_measured() -> None:
 
 def test_times_are_those_of_the_phases() -> None:
     tally = Tally()
-    tally.note(record())
+    tally.note([record()])
     backend = tally.backends["b1"]
     assert tally.waits.sum_s == pytest.approx(0.1)
     assert backend.service.sum_s == pytest.approx(0.1)
@@ -65,14 +65,14 @@ def test_times_are_those_of_the_phases() -> None:
 def test_error_is_what_the_service_is_to_blame_for(status: int, ending: str, expected: bool) -> None:
     assert is_error(status, ending) is expected
     tally = Tally()
-    tally.note(record(status=status, ending=ending))
+    tally.note([record(status=status, ending=ending)])
     assert (tally.errors, len(tally.recent_errors)) == (int(expected), int(expected))
 
 
 def test_only_the_last_errors_are_kept() -> None:
     tally = Tally()
     for number in range(KEPT_ERRORS + 5):
-        tally.note(record(status=500 + number))
+        tally.note([record(status=500 + number)])
     assert len(tally.recent_errors) == KEPT_ERRORS
     assert tally.recent_errors[-1].status == 500 + KEPT_ERRORS + 4
 
@@ -81,5 +81,5 @@ def test_durations_of_all_backends_add_up() -> None:
     tally = Tally()
     assert sum(tally.duration_counts()) == 0
     for name in ("b1", "b2", "-"):
-        tally.note(record(name))
+        tally.note([record(name)])
     assert sum(tally.duration_counts()) == 3

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Coroutine
 
 LARGE_BYTES = 100_000_000
+ENDLESS = 1 << 62  # chunked uploads are read until their client leaves
 PIECE = bytes(64 * 1024)
 
 
@@ -54,7 +55,8 @@ class Backend:
     async def _answer(self, sock: socket.socket) -> bool:
         head, rest = await self._read_head(sock)
         _, found, length = head.partition(b"\r\ncontent-length: ")
-        await self._take_body(sock, int(length.split(b"\r\n")[0]) - len(rest) if found else 0)
+        announced = int(length.split(b"\r\n")[0]) if found else 0
+        await self._take_body(sock, ENDLESS if b"\r\ntransfer-encoding: " in head else announced - len(rest))
         path = head.split(b" ", 2)[1]
         send = self._loop.sock_sendall
         if path == b"/slow":
