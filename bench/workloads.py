@@ -72,6 +72,10 @@ class Workload:
         """How many connections send requests."""
         return variant.clients or self.connections
 
+    def titled(self, variant: str) -> str:
+        """What a row of a table is called."""
+        return f"{self.about.partition(',')[0]}, {variant}" if variant else self.about
+
 
 def plain_get(number: int) -> bytes:
     """1 KB GET, always with the same head."""
