@@ -17,6 +17,7 @@ from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.request import Begun, Request
 from ocr_tcp_lb.relay.upload import HeldBody, Upload, receive
+from ocr_tcp_lb.relay.waiting import obtain
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import RequestHead
 from ocr_tcp_lb.wire.replies import CONTINUE, error_reply
@@ -109,7 +110,7 @@ class Exchange:
         record, upload = self._record, request.upload
         record.asked = claim.arrived_at
         while True:
-            lease = await claim.obtain(watch_client=upload.whole)
+            lease = await obtain(claim, watch_client=upload.whole)
             request.lease = lease
             record.leased = lease.granted_at
             record.connected = 0.0  # by the attempt before, if there was one

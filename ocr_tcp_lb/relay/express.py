@@ -4,7 +4,8 @@ The same steps as `exchange` and `attempt`, in one straight line, without the ob
 and failing need. Most requests of keep-alive clients go through here; whatever does not go as expected goes on
 there, from where it stands. The tests run the relay with and without this lane (`Hub.express`).
 
-A `Ride` departs (request sent) or does not; when it has news it arrives (reply given to the client) or goes on.
+A `Ride` departs (request sent) or does not; when it has news it arrives (reply given to the client) or does not. It
+never waits: that is for the session.
 """
 
 import time
@@ -13,8 +14,7 @@ from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client
-from ocr_tcp_lb.relay.exchange import Exchange
-from ocr_tcp_lb.relay.failures import ClientGone, Refusal
+from ocr_tcp_lb.relay.failures import Refusal
 from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
@@ -32,40 +32,41 @@ _room = scratch_view[:FIRST_READ_BYTES]
 class Ride:
     """One request that may take the express lane.
 
-    `depart` first. If it is True: `arrive` once there is news, and `go_on` unless that is True; or `abandon`.
+    `depart` first. If that is True: `arrive` once there is news, or `abandon`. If that is not True: an Exchange goes on
+    with what `begun` returns, or the client is slow (`unsent`, then `end`), or it is to be closed.
     """
 
     __slots__ = (
         "_client",
         "_connection",
         "_data",
-        "_head",
         "_hub",
-        "_persists",
-        "_record",
         "_reply",
         "_sent",
-        "_unsent",
         "claim",
+        "head",
+        "persists",
+        "record",
+        "unsent",
     )
 
+    record: Record
+    persists: bool  # the client's connection may carry another request
+    unsent: bytes  # what the client did not take of its reply
     _connection: BackendConnection
-    _record: Record
     _sent: int  # bytes of the request, all of which the backend took
     _data: bytes  # what the backend said
     _reply: ReplyHead | None  # which is this, if it is all of a reply
-    _unsent: bytes  # what the client did not take of it
-    _persists: bool
 
     def __init__(self, hub: Hub, client: Client, head: RequestHead) -> None:
         self._hub = hub
         self._client = client
-        self._head = head
+        self.head = head
         self.claim: Claim | None = None  # once there is one, be it a lease or a place in the queue
 
     def depart(self) -> bool:
         """Send the request to a backend that is free and connected; False when that cannot be done at once."""
-        hub, client, head = self._hub, self._client, self._head
+        hub, client, head = self._hub, self._client, self.head
         length = head.content_length
         if head.framing is Framing.CHUNKED or length > len(client.inbox) or length > hub.limits.body_bytes:
             return False
@@ -91,10 +92,8 @@ class Ride:
 
         It was dead then already, or took only a part of the request, on which no backend acts.
         """
-        hub, client, head, connection = self._hub, self._client, self._head, self._connection
-        record = self._record = Record(
-            client.address, head.request_id or hub.new_request_id(), head.method, head.target
-        )
+        hub, client, head, connection = self._hub, self._client, self.head, self._connection
+        record = self.record = Record(client.address, head.request_id or hub.new_request_id(), head.method, head.target)
         record.began = record.asked = record.leased = record.connected = now
         target = hub.router.rewritten(head, connection.upstream.path)
         message = head.forwarded(target, client.hop, record.request_id)
@@ -121,7 +120,7 @@ class Ride:
 
     def arrive(self) -> bool:
         """Free the backend, give the client its answer; True when that is done and the client may ask again."""
-        client, head, record = self._client, self._head, self._record
+        client, head, record = self._client, self.head, self.record
         self._data = data = self._read()
         self._reply = reply = self._whole_reply(data)
         if reply is None:
@@ -129,7 +128,7 @@ class Ride:
         record.answered = time.monotonic()
         self._free_backend(reply)
         client.inbox = client.inbox[head.content_length :]
-        self._persists = persists = head.keep_alive and not self._hub.draining
+        self.persists = persists = head.keep_alive and not self._hub.draining
         own = own_fields(record, record.answered)
         message = reply.forwarded(minor=head.minor, close=not persists, extra=own)
         if reply.content_length:
@@ -137,42 +136,29 @@ class Ride:
         try:
             sent = client.channel.send(message)
         except OSError:
-            self._unsent = b""
-            self._persists = False
-            self._log("client_left")
+            self.unsent = b""
+            self.end("client_left")
             return False
         record.status = reply.status
         if sent < len(message):
-            self._unsent = message[sent:]
+            self.unsent = message[sent:]
             return False
-        self._unsent = b""
-        record.bytes_out = reply.content_length
-        self._log()
+        self.unsent = b""
+        self.end("ok")
         return persists
 
-    async def go_on(self) -> bool:
-        """Do what `arrive` could not do at once; True when the client's connection may carry another request."""
-        client = self._client
-        if self._reply is None:
-            begun = Begun(self._connection, self._sent, self._data)
-            return await Exchange(self._hub, client, self._head, self._record).run(self.claim, begun)
-        if self._unsent:
-            await self._deliver(self._reply)
-        if not self._persists and (client.inbox or client.channel.readable):
-            await client.linger()
-        return self._persists
+    def begun(self) -> Begun | None:
+        """The attempt as far as it came, for an Exchange to go on with; None if the whole reply arrived."""
+        return Begun(self._connection, self._sent, self._data) if self._reply is None else None
 
-    async def _deliver(self, reply: ReplyHead) -> None:
-        """Wait for a client that reads slowly; the backend is free already."""
-        client, ending = self._client, "cancelled"
-        try:
-            client.allow(self._hub.timeouts.idle_s)
-            await client.send_all(self._unsent)
-            self._record.bytes_out, ending = reply.content_length, "ok"
-        except ClientGone:
-            self._persists, ending = False, "client_left"
-        finally:
-            self._log(ending)
+    def end(self, ending: str) -> None:
+        """The client has all of its reply, or will not have it; the backend was freed before."""
+        reply = self._reply
+        if ending != "ok":
+            self.persists = False
+        elif reply is not None:
+            self.record.bytes_out = reply.content_length
+        self._log(ending)
 
     def abandon(self) -> None:
         """The balancer ends while the backend computes."""
@@ -182,12 +168,12 @@ class Ride:
         claim.settle(Outcome.CLIENT_LEFT)
         self._log("cancelled")
 
-    def _log(self, ending: str = "ok") -> None:
-        record = self._record
+    def _log(self, ending: str) -> None:
+        record = self.record
         record.ending = ending
         record.backend = self._connection.upstream.config.name
         record.attempts = 1
-        record.bytes_in = self._head.content_length
+        record.bytes_in = self.head.content_length
         record.ended = time.monotonic()
         self._hub.on_record(record)
 
@@ -210,7 +196,7 @@ class Ride:
             end = reply_head_end(data, self._hub.limits.head_bytes)
             if not end:
                 return None
-            reply = self._hub.replies.parse(data[:end], self._head.method)
+            reply = self._hub.replies.parse(data[:end], self.head.method)
         except ReplyError:
             return None
         has_length = reply.framing is Framing.LENGTH or reply.framing is Framing.NONE
@@ -228,5 +214,5 @@ class Ride:
             connection.channel.close()
         assert claim is not None, "only who has departed arrives"
         assert claim.lease is not None, "a claim holds its lease until it is settled"
-        claim.lease.answered_at = self._record.answered
+        claim.lease.answered_at = self.record.answered
         claim.settle(OUTCOMES.get(reply.status // 100, Outcome.SERVED))

@@ -51,7 +51,7 @@ class Session:
                     except BaseException:
                         ride.abandon()
                         raise
-                    persists = ride.arrive() or await ride.go_on()
+                    persists = ride.arrive() or await self._go_on(ride)
                 else:
                     persists = await Exchange(hub, client, head).run(ride.claim)
                 client.allow(hub.timeouts.idle_s)
@@ -104,6 +104,30 @@ class Session:
             raise ClientGone("the balancer ends, and the client has no request under way")
         if not client.channel.is_watched:
             client.channel.want_read()
+
+    async def _go_on(self, ride: Ride) -> bool:
+        """Do what the ride could not do at once; True when the client's connection may carry another request."""
+        client = self._client
+        begun = ride.begun()
+        if begun is not None:
+            return await Exchange(self._hub, client, ride.head, ride.record).run(ride.claim, begun)
+        if ride.unsent:
+            await self._deliver(ride)
+        if not ride.persists and (client.inbox or client.channel.readable):
+            await client.linger()
+        return ride.persists
+
+    async def _deliver(self, ride: Ride) -> None:
+        """Wait for a client that reads slowly."""
+        client, ending = self._client, "cancelled"
+        try:
+            client.allow(self._hub.timeouts.idle_s)
+            await client.send_all(ride.unsent)
+            ending = "ok"
+        except ClientGone:
+            ending = "client_left"
+        finally:
+            ride.end(ending)
 
     async def _refuse(self, error: RequestError) -> None:
         """Answer a head that was no request; nothing behind it is ever interpreted."""

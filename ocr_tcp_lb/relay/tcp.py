@@ -12,6 +12,7 @@ from ocr_tcp_lb.relay.introduction import header_for
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.tunnel import Tunnel
 from ocr_tcp_lb.relay.upstream import BackendConnection
+from ocr_tcp_lb.relay.waiting import obtain
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class TcpSession:
     async def _attempt(self, claim: Claim) -> bool:
         """Try one backend; False when it cannot be reached and another may be tried."""
         record = self._record
-        lease = await claim.obtain(watch_client=False)
+        lease = await obtain(claim, watch_client=False)
         record.leased = time.monotonic()
         record.attempts += 1
         record.backend = lease.backend.name

@@ -8,6 +8,7 @@ import pytest
 from ocr_tcp_lb.balance.lease import Lease, Outcome
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.relay.claim import Claim
+from ocr_tcp_lb.relay.waiting import wait as wait_for
 
 from .support import GET, House, driven, guest, until
 
@@ -42,7 +43,7 @@ async def test_ejected_backend_is_tried_again_without_anybody_asking(house: Hous
     assert first.ask() is not None
     first.settle(Outcome.CONNECT_FAILED)
     assert waiting.ask() is None
-    wait = driven(client.wakeup, waiting.wait(watch_client=False))
+    wait = driven(client.wakeup, wait_for(waiting, watch_client=False))
     await until(wait.done)
     waiting.settle(Outcome.SERVED)
     client.close()
@@ -72,7 +73,7 @@ async def test_request_held_for_a_faster_backend_is_let_go_in_time(house: House)
         lb.hub.restore(backend)
     assert holder.ask() is not None
     assert held.ask() is None
-    wait = driven(client.wakeup, held.wait(watch_client=True))
+    wait = driven(client.wakeup, wait_for(held, watch_client=True))
     assert (await wait).backend.name == "slow"
     holder.settle(Outcome.SERVED)
     held.settle(Outcome.SERVED)
@@ -98,7 +99,7 @@ async def test_ejection_and_return_are_in_the_log(house: House, caplog: pytest.L
     assert refused.ask() is not None
     refused.settle(Outcome.CONNECT_FAILED)
     assert waiting.ask() is None
-    await driven(client.wakeup, waiting.wait(watch_client=False))
+    await driven(client.wakeup, wait_for(waiting, watch_client=False))
     waiting.settle(Outcome.SERVED)
     lb.hub.review()
     said = [(record.levelname, record.getMessage()) for record in caplog.records if "backend b1" in record.getMessage()]
