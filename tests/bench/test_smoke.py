@@ -46,21 +46,26 @@ def test_peers_do_the_same_job_where_they_are_installed(tmp_path: Path) -> None:
     assert said.count("is missing and left out; to get it:") >= len(missing)
 
 
-def run_with_haproxy(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
-    """Run it beside this program in HAProxy's place."""
-    program = tmp_path / "haproxy"
-    program.write_text(script)
-    program.chmod(0o755)
-    command = [sys.executable, "-m", "bench", "--smoke", "--peers", "ours,haproxy-new", "--workloads", "get-1k"]
+def run_with(tmp_path: Path, peers: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the bench for some peers in an environment of its own."""
+    command = [sys.executable, "-m", "bench", "--smoke", "--peers", peers, "--workloads", "get-1k"]
     return subprocess.run(
         [*command, "--out", str(tmp_path)],
         cwd=ROOT,
-        env={"HAPROXY": str(program)},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
         timeout=50,
     )
+
+
+def run_with_haproxy(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run it beside this program in HAProxy's place."""
+    program = tmp_path / "haproxy"
+    program.write_text(script)
+    program.chmod(0o755)
+    return run_with(tmp_path, "ours,haproxy-new", HAPROXY=str(program))
 
 
 def test_a_peer_that_cannot_start_is_left_out_with_its_last_words(tmp_path: Path) -> None:
@@ -70,6 +75,18 @@ def test_a_peer_that_cannot_start_is_left_out_with_its_last_words(tmp_path: Path
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "| ocr_tcp_lb (uvloop) |" in done.stdout
+
+
+def test_another_installation_runs_beside_this_one_and_tells_its_version(tmp_path: Path) -> None:
+    package = tmp_path / "lib"
+    package.mkdir()
+    (package / "ocr_tcp_lb").symlink_to(ROOT / "ocr_tcp_lb")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={package} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    done = run_with(tmp_path, "ours-other", OURS=str(python))
+    assert done.returncode == 0, done.stderr
+    assert "- other ocr_tcp_lb (uvloop): " in done.stdout
 
 
 MORTAL = """#!{python}
