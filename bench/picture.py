@@ -44,9 +44,8 @@ def rows_of(samples: Sequence[Sample]) -> list[Row]:
                 for (theirs, peer), own in contestants.items()
                 if theirs == variant and (ratio := median(ratios(own, base))) is not None
             }
-            own_words = f"{workload.about.partition(',')[0]}, {variant}" if variant else workload.about
             if any(peer in SERIES for peer in found):
-                rows.append((own_words, {peer: found[peer] for peer in SERIES if peer in found}))
+                rows.append((workload.titled(variant), {peer: found[peer] for peer in SERIES if peer in found}))
     return rows
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from bench import peers, picture, workloads
 from bench.figures import BASELINE, added_ms, by_contestant, ratios, spread
 from bench.runner import Sample
+from bench.summary import summary
 
 ENOUGH_FOR_P999 = 1000  # requests a turn; with fewer, it would be the slowest one
 
@@ -52,6 +53,8 @@ def markdown(samples: Sequence[Sample], where: Conditions, left_out: Sequence[st
         "",
         "CPU is user and system time of the balancer's processes for a request. Figures are medians (least-most) of",
         "the turns; ratios are taken within each turn.",
+        "",
+        *summary(samples),
     ]
     for name in dict.fromkeys(sample.workload for sample in samples):
         workload = workloads.BY_NAME[name]

@@ -88,8 +88,20 @@ class Contestant:
         return measure.cpu_s(self.balancer.pid) if self.balancer is not None else 0.0
 
     def take(self, turn: int, scale: float) -> Sample:
-        """Take a turn; raises BenchError when it cannot be finished."""
-        order = self.order(scale)
+        """Take a turn; raises BenchError when it cannot be finished, or the balancer has died."""
+        try:
+            sample = self._measure(turn, self.order(scale))
+        except (BenchError, OSError) as error:
+            self._check()  # who has died says more than who missed it
+            raise BenchError(str(error)) from error
+        self._check()
+        return sample
+
+    def _check(self) -> None:
+        if self.balancer is not None:
+            self.balancer.check()
+
+    def _measure(self, turn: int, order: Order) -> Sample:
         with closing(Load(order)) as load:
             before_s = self.cpu_s()
             seen = load.send()

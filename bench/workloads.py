@@ -30,11 +30,11 @@ SERVICES = 3
 MANY_CLIENTS = 10_000
 PLENTY = 1000  # told concurrency: nothing waits in a queue, and every peer does the same job
 
-PROXIES = ("ours", "haproxy", "haproxy-new", "nginx", "envoy")
+PROXIES = ("ours", "ours-other", "haproxy", "haproxy-new", "nginx", "envoy")
 SCRIPTS = ("aiohttp", "flask")
 EVERYBODY = (*PROXIES, "ours-asyncio", *SCRIPTS)
-QUEUEING = ("ours", "haproxy", "haproxy-new")
-TCP = ("ours-tcp", "haproxy-tcp", "haproxy-new-tcp")
+OURS_AND_HAPROXY = ("ours", "ours-other", "haproxy", "haproxy-new")
+TCP = ("ours-tcp", "ours-other-tcp", "haproxy-tcp", "haproxy-new-tcp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,10 @@ class Workload:
         """How many connections send requests."""
         return variant.clients or self.connections
 
+    def titled(self, variant: str) -> str:
+        """What a row of a table is called."""
+        return f"{self.about.partition(',')[0]}, {variant}" if variant else self.about
+
 
 def plain_get(number: int) -> bytes:
     """1 KB GET, always with the same head."""
@@ -104,7 +108,7 @@ WORKLOADS = (
         8,
         lambda n: upload(4 * MIB),
         4 * MIB,
-        peers=("ours", "haproxy"),
+        peers=OURS_AND_HAPROXY,
         variants=(Variant(options=("--request-buffer", "0")),),
     ),
     Workload("upload-64m", "64 MB upload", 16, 2, lambda n: upload(64 * MIB), 64 * MIB),
@@ -163,7 +167,7 @@ WORKLOADS = (
         20_000,
         64,
         plain_get,
-        peers=QUEUEING,
+        peers=OURS_AND_HAPROXY,
         variants=(
             Variant("none wait"),
             Variant("9,976 wait", clients=MANY_CLIENTS, concurrency=8, options=("--queue-size", "20000")),
@@ -184,7 +188,7 @@ WORKLOADS = (
         30_000,
         64,
         plain_get,
-        peers=("ours",),
+        peers=("ours", "ours-other"),
         variants=(Variant("all off", options=EVERYTHING_OFF), Variant("all on", options=EVERYTHING_ON)),
     ),
     Workload("hop", "1 KB GET by one client", 3_000, 1, plain_get, peers=("direct", *PROXIES, "ours-asyncio")),

@@ -3,6 +3,7 @@
 Bytes that arrive ahead of their time (pipelined requests) wait in `inbox`, at most one head limit of them.
 """
 
+import functools
 import socket
 
 from ocr_tcp_lb.relay.buffers import scratch_view
@@ -17,7 +18,14 @@ LINGER_S = 5.0  # how long a refused client may take to read its answer (nginx: 
 LOOK_AGAIN_S = 0.25
 READS_A_TURN = 16
 PROBE = b"H"  # the first byte of every reply that there is: HTTP/1.1 ...
+HOPS_KNOWN = 4096
 PROBED_AFTER_S = (0.02, 0.2, 1.0, 5.0)  # a reset comes one round trip after the probe; at once on loopback
+
+
+@functools.lru_cache(HOPS_KNOWN)
+def hop_of(address: str, trusted: bool) -> Hop:
+    """What a request of this client carries; connections from one address share it, which saves 0.2 KiB each."""
+    return Hop(address.encode("ascii", "replace"), trusted, b"http", b"localhost")
 
 
 class Client:
@@ -44,7 +52,7 @@ class Client:
         self.wakeup = Wakeup(hub.loop)
         self.channel = Channel(hub.loop, sock, self.wakeup)
         self.channel.readable = True  # worth a try: with deferred accepts the head is often there already
-        self.hop = self._hop(hub.config.trusted_proxies.trusts(address))
+        self.hop = hop_of(address, hub.config.trusted_proxies.trusts(address))
         self.inbox = b""
         self.deadline = NEVER
         self.expired = False
@@ -56,14 +64,11 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client {self.address} {self.channel!r}>"
 
-    def _hop(self, trusted: bool) -> Hop:
-        return Hop(self.address.encode("ascii", "replace"), trusted, b"http", b"localhost")
-
     def introduce(self, source: Endpoint, destination: Endpoint | None, *, trusted: bool) -> None:
         """A trusted proxy said who the client is; `trusted` is whether that one may speak for others in turn."""
         self._endpoints = (source, destination)
         self.address = source.address
-        self.hop = self._hop(trusted)
+        self.hop = hop_of(self.address, trusted)
 
     def endpoints(self) -> tuple[Endpoint | None, Endpoint | None]:
         """Both ends of the client's connection, as a proxy said or as the socket knows; None where unknown."""

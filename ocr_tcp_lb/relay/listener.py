@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import stat
+import sys
 from collections.abc import Callable, Iterable, Sequence
 
 from ocr_tcp_lb.config import Address, TcpAddress, UnixAddress
@@ -230,5 +231,5 @@ class Listener:
 
 
 def _printable(name: object) -> str:
-    """The client's address for the log and X-Forwarded-For; unix clients have none."""
-    return str(name[0]) if isinstance(name, tuple) else "unix"
+    """The client's address for the log and X-Forwarded-For, once for all connections; unix clients have none."""
+    return sys.intern(name[0]) if isinstance(name, tuple) else "unix"

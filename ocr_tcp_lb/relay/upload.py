@@ -223,6 +223,8 @@ class Upload:
         if self._chunked is None:
             self._left -= consumed
             self.whole = not self._left
+            if self.whole:
+                self.client.presume_empty()
         else:
             consumed = self._follow(data)
             self._surplus = bytes(data[consumed:])

@@ -46,24 +46,70 @@ def test_peers_do_the_same_job_where_they_are_installed(tmp_path: Path) -> None:
     assert said.count("is missing and left out; to get it:") >= len(missing)
 
 
-def test_a_peer_that_cannot_start_is_left_out_with_its_last_words(tmp_path: Path) -> None:
-    broken = tmp_path / "haproxy"
-    broken.write_text("#!/bin/sh\n[ $1 = -v ] && echo HAProxy version 9.9.9 && exit\necho out of order\nexit 3\n")
-    broken.chmod(0o755)
-    command = [sys.executable, "-m", "bench", "--smoke", "--peers", "ours,haproxy-new", "--workloads", "get-1k"]
-    done = subprocess.run(
+def run_with(tmp_path: Path, peers: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the bench for some peers in an environment of its own."""
+    command = [sys.executable, "-m", "bench", "--smoke", "--peers", peers, "--workloads", "get-1k"]
+    return subprocess.run(
         [*command, "--out", str(tmp_path)],
         cwd=ROOT,
-        env={"HAPROXY": str(broken)},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
         timeout=50,
     )
+
+
+def run_with_haproxy(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run it beside this program in HAProxy's place."""
+    program = tmp_path / "haproxy"
+    program.write_text(script)
+    program.chmod(0o755)
+    return run_with(tmp_path, "ours,haproxy-new", HAPROXY=str(program))
+
+
+def test_a_peer_that_cannot_start_is_left_out_with_its_last_words(tmp_path: Path) -> None:
+    broken = "#!/bin/sh\n[ $1 = -v ] && echo HAProxy version 9.9.9 && exit\necho out of order\nexit 3\n"
+    done = run_with_haproxy(tmp_path, broken)
     assert "newer HAProxy, HTTP mode is left out: newer HAProxy, HTTP mode did not start: out of order" in done.stderr
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "| ocr_tcp_lb (uvloop) |" in done.stdout
+
+
+def test_another_installation_runs_beside_this_one_and_tells_its_version(tmp_path: Path) -> None:
+    package = tmp_path / "lib"
+    package.mkdir()
+    (package / "ocr_tcp_lb").symlink_to(ROOT / "ocr_tcp_lb")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={package} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    done = run_with(tmp_path, "ours-other", OURS=str(python))
+    assert done.returncode == 0, done.stderr
+    assert "- other ocr_tcp_lb (uvloop): " in done.stdout
+
+
+MORTAL = """#!{python}
+import socket, sys
+if sys.argv[1] == "-v":
+    print("HAProxy version 9.9.9")
+    sys.exit()
+config = open(sys.argv[-1]).read()
+port = int(config.partition("bind 127.0.0.1:")[2].split()[0])
+with socket.create_server(("127.0.0.1", port)) as server:
+    for _ in range(2):  # who looks whether it has started, and the first client
+        server.accept()
+sys.exit("out of breath")
+"""
+
+
+def test_a_peer_that_dies_in_its_turn_is_left_out_with_its_last_words(tmp_path: Path) -> None:
+    done = run_with_haproxy(tmp_path, MORTAL.format(python=sys.executable))
+    assert (
+        "newer HAProxy, HTTP mode is left out: newer HAProxy, HTTP mode died with code 1: out of breath" in done.stderr
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
