@@ -52,19 +52,21 @@ class Exchange:
         except (RequestError, Refusal) as refusal:
             if record.answered:  # a reply is under way already: a second one would be taken for a part of it
                 record.ending = refusal.code
-                self._client.break_off()
+                self._cut_short()
             else:
                 await self._refuse(refusal)
         except ClientGone:
             record.ending = "client_left"
         except ReplyBroken:
             record.ending = "broken_reply"
-            self._client.break_off()
+            self._cut_short()
         except asyncio.CancelledError:
             record.ending = "cancelled"
+            self._cut_short()
             raise
         except Exception:
             record.ending = "internal_error"  # a mistake of ours, which the session logs
+            self._cut_short()
             raise
         finally:
             self._end()
@@ -125,7 +127,7 @@ class Exchange:
                 outcome = Outcome.BROKE
                 raise
             except ClientGone:
-                self._client.channel.close()
+                self._cut_short()
                 await attempt.outlive_client()
                 raise
             finally:
@@ -135,8 +137,18 @@ class Exchange:
             if not (upload.is_replayable and claim.may_try_another(failure, may_run_twice=request.may_run_twice)):
                 raise failure.as_refusal() from failure
         record.ended = time.monotonic()
-        if not self._persists and (not upload.over or self._client.inbox or self._client.channel.readable):
-            await self._client.linger()  # after the lease: a client that still sends holds no backend
+        client = self._client
+        if self._persists or client.channel.is_closed:
+            return
+        if not upload.over or client.inbox or client.channel.readable:
+            await client.linger()  # after the lease: a client that still sends holds no backend
+
+    def _cut_short(self) -> None:
+        """Close the client's connection, whose reply, if it had begun, did not end."""
+        if self._record.answered:
+            self._client.break_off()
+        else:
+            self._client.channel.close()
 
     async def _refuse(self, refusal: RequestError | Refusal) -> None:
         """Answer in the balancer's own name; the connection goes on only if nothing of the body is still to come."""

@@ -1,5 +1,6 @@
 """L4 mode: a connection is the unit; it gets a backend and is passed on as it is, both ways, until it ends."""
 
+import asyncio
 import logging
 import time
 
@@ -40,7 +41,11 @@ class TcpSession:
             record.ending = refusal.code
         except ClientGone:
             record.ending = "client_left"
+        except asyncio.CancelledError:
+            record.ending = "cancelled"
+            raise
         except Exception:
+            record.ending = "internal_error"
             log.exception("unexpected error on the connection of %s", client.address)
         finally:
             client.close()
@@ -79,9 +84,11 @@ class TcpSession:
         try:
             version = connection.upstream.config.send_proxy
             introduction = header_for(client, version) if version else b""
-            await tunnel.run(introduction + client.inbox)
+            await tunnel.run(client.inbox, b"", introduction)
         finally:
             connection.channel.close()
             record.bytes_in, record.bytes_out = tunnel.bytes_in, tunnel.bytes_out
             if tunnel.idled_out:
                 record.ending = "idle_timeout"
+            elif tunnel.broken_by is not None:
+                record.ending = "client_left" if tunnel.broken_by is client.channel else "backend_broke"

@@ -2,6 +2,9 @@
 
 Each direction ends on its own (half-close): the end of one side is passed on to the other as FIN, and the
 opposite direction goes on. The idle time-out covers both directions together.
+
+Whatever else ends a tunnel (a side that broke off, the idle time-out, the balancer's own end) resets both sides: a
+stream that was cut must not look as if it had ended. What a side said before it broke off is still passed on.
 """
 
 from ocr_tcp_lb.relay.client import Client
@@ -15,7 +18,7 @@ from ocr_tcp_lb.wire.head import Framing
 class Tunnel:
     """Two flows that know no framing."""
 
-    __slots__ = ("_backend", "_client", "_down", "_hub", "_moved", "_up", "idled_out")
+    __slots__ = ("_backend", "_client", "_deaf", "_down", "_hub", "_moved", "_up", "broken_by", "idled_out")
 
     def __init__(self, hub: Hub, client: Client, backend: Channel) -> None:
         self._hub = hub
@@ -23,30 +26,35 @@ class Tunnel:
         self._backend = backend
         self._up = Flow(client.channel, backend, hub.pipes, Framing.UNTIL_CLOSE)
         self._down = Flow(backend, client.channel, hub.pipes, Framing.UNTIL_CLOSE)
+        self._deaf: Flow | None = None  # the flow whose sink takes no more
         self._moved = -1
+        self.broken_by: Channel | None = None  # the side that broke off first
         self.idled_out = False
 
     @property
     def bytes_in(self) -> int:
         """Bytes that the backend took from the client."""
-        return self._up.moved
+        return max(0, self._up.moved)
 
     @property
     def bytes_out(self) -> int:
         """Bytes that the client took from the backend."""
         return self._down.moved
 
-    async def run(self, from_client: bytes = b"", from_backend: bytes = b"") -> None:
-        """Pass bytes on, those read already first, until both directions ended, one broke, or none moved for long."""
+    async def run(self, from_client: bytes, from_backend: bytes, introduction: bytes = b"") -> None:
+        """Pass bytes on, those read already first, until both directions ended, one broke, or none moved for long.
+
+        The `introduction` tells the backend who the client is, before all else.
+        """
         client, backend = self._client, self._backend
-        self._up.begin(b"", from_client)
+        self._up.begin(introduction, from_client)
         self._down.begin(b"", from_backend)
         client.channel.readable = backend.readable = True
         try:
-            while not (self._up.done and self._down.done):
+            while True:
                 more = self._pump(self._up)
                 more = self._pump(self._down) or more
-                if self._up.done and self._down.done:
+                if self._is_over(self._up) and self._is_over(self._down):
                     return
                 self._say_what_is_wanted()
                 if more:
@@ -55,26 +63,38 @@ class Tunnel:
                 if client.expired:
                     self.idled_out = True
                     return
-        except (SourceBroke, SinkBroke):
-            # A reset is passed on as a reset, both ways: a stream that was cut must not look as if it had ended.
-            client.channel.reset_on_close()
-            backend.reset_on_close()
+        except SourceBroke:
+            pass  # nothing comes from there any more, and nothing can be brought there
         finally:
+            if not (self._up.done and self._down.done):
+                client.channel.reset_on_close()
+                backend.reset_on_close()
             self._up.close()
             self._down.close()
 
-    @staticmethod
-    def _pump(flow: Flow) -> bool:
-        if flow.done:
+    def _is_over(self, flow: Flow) -> bool:
+        return flow.done or flow is self._deaf
+
+    def _pump(self, flow: Flow) -> bool:
+        if self._is_over(flow):
             return False
-        more = flow.pump()
+        try:
+            more = flow.pump()
+        except SinkBroke:
+            self.broken_by = self.broken_by or flow.sink
+            self._deaf = flow
+            flow.sink.readable = True  # its last words, or the reason, are there now
+            return False
+        except SourceBroke:
+            self.broken_by = self.broken_by or flow.source
+            raise
         if flow.done:
             flow.sink.finish_sending()
         return more
 
     def _say_what_is_wanted(self) -> None:
         for flow in (self._up, self._down):
-            if flow.done:
+            if self._is_over(flow):
                 continue
             if flow.is_blocked_by_sink:
                 flow.sink.want_write()
