@@ -16,6 +16,8 @@ from ocr_tcp_lb.relay.upstream import BackendConnection
 
 log = logging.getLogger(__name__)
 
+ABRUPT_S = 1.0  # no server gives up a client that is silent so soon
+
 
 class TcpSession:
     """One client's connection in L4 mode, in one coroutine."""
@@ -61,8 +63,7 @@ class TcpSession:
         record.backend = lease.backend.name
         outcome = Outcome.CLIENT_LEFT
         try:
-            await self._pass_on(await self._connect(lease.backend.name))
-            outcome = Outcome.SERVED
+            outcome = await self._pass_on(await self._connect(lease.backend.name))
             return True
         except AttemptFailed as error:
             failure, outcome = error, error.outcome
@@ -77,7 +78,7 @@ class TcpSession:
         client.allow(self._hub.timeouts.connect_s)
         return await self._hub.upstreams[name].connect(client.wakeup, lambda: client.expired)
 
-    async def _pass_on(self, connection: BackendConnection) -> None:
+    async def _pass_on(self, connection: BackendConnection) -> Outcome:
         client, record = self._client, self._record
         record.connected = time.monotonic()
         tunnel = Tunnel(self._hub, client, connection.channel)
@@ -92,3 +93,14 @@ class TcpSession:
                 record.ending = "idle_timeout"
             elif tunnel.broken_by is not None:
                 record.ending = "client_left" if tunnel.broken_by is client.channel else "backend_broke"
+        return self._judge(tunnel)
+
+    def _judge(self, tunnel: Tunnel) -> Outcome:
+        """What came of it: a backend that ends without a word to a client who waits for one is broken, not fast."""
+        record = self._record
+        if tunnel.bytes_out or tunnel.ended_by in (None, self._client.channel):
+            return Outcome.SERVED
+        if not tunnel.bytes_in and time.monotonic() - record.connected >= ABRUPT_S:
+            return Outcome.CLIENT_LEFT  # it said nothing, and was given up
+        record.ending = "backend_broke"
+        return Outcome.BROKE

@@ -18,7 +18,7 @@ from ocr_tcp_lb.wire.head import Framing
 class Tunnel:
     """Two flows that know no framing."""
 
-    __slots__ = ("_backend", "_client", "_deaf", "_down", "_hub", "_moved", "_up", "broken_by", "idled_out")
+    __slots__ = ("_backend", "_client", "_deaf", "_down", "_hub", "_moved", "_up", "broken_by", "ended_by", "idled_out")
 
     def __init__(self, hub: Hub, client: Client, backend: Channel) -> None:
         self._hub = hub
@@ -29,6 +29,7 @@ class Tunnel:
         self._deaf: Flow | None = None  # the flow whose sink takes no more
         self._moved = -1
         self.broken_by: Channel | None = None  # the side that broke off first
+        self.ended_by: Channel | None = None  # the side that ended its half first, or broke off before either did
         self.idled_out = False
 
     @property
@@ -81,16 +82,21 @@ class Tunnel:
         try:
             more = flow.pump()
         except SinkBroke:
-            self.broken_by = self.broken_by or flow.sink
+            self._note_break(flow.sink)
             self._deaf = flow
             flow.sink.readable = True  # its last words, or the reason, are there now
             return False
         except SourceBroke:
-            self.broken_by = self.broken_by or flow.source
+            self._note_break(flow.source)
             raise
         if flow.done:
+            self.ended_by = self.ended_by or flow.source
             flow.sink.finish_sending()
         return more
+
+    def _note_break(self, side: Channel) -> None:
+        self.broken_by = self.broken_by or side
+        self.ended_by = self.ended_by or side
 
     def _say_what_is_wanted(self) -> None:
         for flow in (self._up, self._down):
