@@ -144,8 +144,8 @@ class Exchange:
             await client.linger()  # after the lease: a client that still sends holds no backend
 
     def _cut_short(self) -> None:
-        """Close the client's connection, whose reply, if it had begun, did not end."""
-        if self._record.answered:
+        """Close the client's connection, in a way that tells a reply that did not end from one that did."""
+        if self._record.answered and not self._record.ended:
             self._client.break_off()
         else:
             self._client.channel.close()

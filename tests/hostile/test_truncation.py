@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from relay.support import GET, Balancer, House, Peer, pattern, until
+from relay.support import GET, Balancer, House, Peer, pattern, post, reply, until
 
 from ocr_tcp_lb.config import Limits, Timeouts
 
@@ -66,6 +66,20 @@ async def test_stream_that_the_balancers_end_cuts_is_reset_on_both_sides(house: 
     assert await client.read_to_end() == (b"", "reset")
     assert await peer.read_to_end() == (b"", "reset")
     assert (await lb.record()).ending == "cancelled"
+
+
+async def test_reply_that_was_whole_survives_the_balancers_end(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], limits=Limits(request_buffer_bytes=0))
+    client = await lb.client(receive_buffer=32 * 1024)
+    await client.send(post(b"image")[:-1])
+    peer = await backend.accept()
+    await peer.read_until(b"imag")
+    await peer.send(reply(pattern(300_000), status=b"403 Forbidden"))
+    await until(lambda: lb.in_flight() == 0)  # and the client is lingered on, for it may still send
+    assert lb.server.cut_off() == 1
+    assert (await client.read_message()).body == pattern(300_000)
+    assert await client.ended()
 
 
 # Somebody is too slow
