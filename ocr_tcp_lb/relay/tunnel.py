@@ -91,7 +91,8 @@ class Tunnel:
             raise
         if flow.done:
             self.ended_by = self.ended_by or flow.source
-            flow.sink.finish_sending()
+            if self._deaf is None:  # else this end may be that of a reset, which is told only once
+                flow.sink.finish_sending()
         return more
 
     def _note_break(self, side: Channel) -> None:

@@ -145,6 +145,28 @@ async def test_last_words_of_a_backend_that_takes_no_more_are_passed_on(house: H
     assert (await lb.record()).ending == ("backend_broke" if mode == "tcp" else "tunnel")
 
 
+async def test_end_behind_the_last_words_is_a_reset(house: House) -> None:
+    lb, client, peer = await in_stream(house)
+    await stuff(client)
+    await peer.send(b"last words")
+    peer.close()  # with bytes unread
+    assert await client.read(10) == b"last words"
+    assert await client.read_to_end() == (b"", "reset")
+    assert (await lb.record()).ending == "backend_broke"
+
+
+async def stuff(peer: Peer) -> None:
+    """Send until nobody takes any more, so that no later sending can come across a reset."""
+    idle_turns = 0
+    while idle_turns < 200:
+        try:
+            peer.sock.send(bytes(1 << 20))
+            idle_turns = 0
+        except BlockingIOError:
+            idle_turns += 1
+        await asyncio.sleep(0)
+
+
 async def test_client_that_breaks_off_is_named_in_the_log(house: House) -> None:
     lb, client, peer = await in_stream(house)
     client.reset()
