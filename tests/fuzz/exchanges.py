@@ -55,6 +55,8 @@ class World:
         self._loop = Loop(chance)
         self._actors: list[Actor] = []
         self._sessions = 0
+        self._clients: list[BalancersClient] = []
+        self._last_turn = chance.randint(1, 300) if chance.random() < 0.05 else MOST_TURNS
         self.exchanges = 0
         self._is_down = chance.random() < 0.1
         self._hub = self._make_hub()
@@ -139,13 +141,17 @@ class World:
     def _serve(self, ours: Socket, session_type: type[Session] | type[TcpSession]) -> None:
         client = BalancersClient(self._hub, ours, "192.0.2.1")  # type: ignore[arg-type]
         self._sessions += 1
+        self._clients.append(client)
         client.wakeup.drive(session_type(self._hub, client).run(), self._leave)
 
     def _leave(self) -> None:
         self._sessions -= 1
 
     def _turn_until_all_have_left(self) -> None:
-        for _ in range(MOST_TURNS):
+        for turn in range(MOST_TURNS):
+            if turn == self._last_turn:  # the balancer has no more patience
+                for client in self._clients:
+                    client.wakeup.cancel()
             if not self._sessions:
                 return
             has_moved = self._loop.turn()
