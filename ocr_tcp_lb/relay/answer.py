@@ -20,6 +20,7 @@ from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import ReplyError, bad_reply
+from ocr_tcp_lb.wire.fields import list_members
 from ocr_tcp_lb.wire.head import Framing, ReplyHead
 
 STALE_WITHIN_S = 0.1  # a stale connection says so within a round trip; later it is a crash
@@ -162,7 +163,7 @@ class Answer:
     def _begin(self, reply: ReplyHead, data: bytes) -> None:
         """Pass the final reply's head on, with what is there of its body."""
         request, head = self._request, self._request.head
-        if reply.status == SWITCHING_PROTOCOLS and not head.upgrade:
+        if reply.status == SWITCHING_PROTOCOLS and not _was_offered(reply.upgrade, head.upgrade):
             raise bad_reply("101 Switching Protocols, which nobody asked for")
         framing = reply.framing
         dechunk = framing is Framing.CHUNKED and head.minor == 0
@@ -263,3 +264,8 @@ class Answer:
         if self._held is not None:
             self._hub.slabs.release(self._held.head.content_length)
             self._held = None
+
+
+def _was_offered(chosen: bytes, offered: bytes) -> bool:
+    """RFC 9110 section 7.8: a server must not switch to a protocol that the client did not offer."""
+    return set(list_members([chosen])) <= set(list_members([offered]))

@@ -200,6 +200,7 @@ class Attempt:
             await tunnel.run(client.inbox, first)
         finally:
             client.inbox = b""
+            client.close()  # nobody is to linger on what was no HTTP
             record.bytes_in, record.bytes_out = tunnel.bytes_in, tunnel.bytes_out
 
     async def outlive_client(self) -> None:

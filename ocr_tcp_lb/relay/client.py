@@ -188,15 +188,20 @@ class Client:
                     return
                 if received == 0:
                     return
+                if received is None:
+                    break
             if channel.readable:  # it sends faster than we read: others, and the deadline, have their turn
                 self.wakeup.fire_soon()
                 await self.wakeup
 
     def break_off(self) -> None:
-        """Close with a reset, so that a reply which was cut short can't pass for one that ended."""
+        """Close the socket with a reset, so that a reply which was cut short can't pass for one that ended.
+
+        The deadline is watched on, for the sake of a ghost, until `close`.
+        """
         if not self.channel.is_closed:
             self.channel.reset_on_close()
-        self.close()
+        self.channel.close()
 
     def close(self) -> None:
         """Close the connection; safe to call twice."""

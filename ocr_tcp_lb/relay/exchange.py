@@ -54,19 +54,21 @@ class Exchange:
         except (RequestError, Refusal) as refusal:
             if record.answered:  # a reply is under way already: a second one would be taken for a part of it
                 record.ending = refusal.code
-                self._client.break_off()
+                self._cut_short()
             else:
                 await self._refuse(refusal)
         except ClientGone:
             record.ending = "client_left"
         except ReplyBroken:
             record.ending = "broken_reply"
-            self._client.break_off()
+            self._cut_short()
         except asyncio.CancelledError:
             record.ending = "cancelled"
+            self._cut_short()
             raise
         except Exception:
             record.ending = "internal_error"  # a mistake of ours, which the session logs
+            self._cut_short()
             raise
         finally:
             self._end()
@@ -128,7 +130,7 @@ class Exchange:
                 outcome = Outcome.BROKE
                 raise
             except ClientGone:
-                self._client.channel.close()
+                self._cut_short()
                 await attempt.outlive_client()
                 raise
             finally:
@@ -139,8 +141,18 @@ class Exchange:
             if not (upload.is_replayable and claim.may_try_another(failure, may_run_twice=request.may_run_twice)):
                 raise failure.as_refusal() from failure
         record.ended = time.monotonic()
-        if not self._persists and (not upload.over or self._client.inbox or self._client.channel.readable):
-            await self._client.linger()  # after the lease: a client that still sends holds no backend
+        client = self._client
+        if self._persists or client.channel.is_closed:
+            return
+        if not upload.over or client.inbox or client.channel.readable:
+            await client.linger()  # after the lease: a client that still sends holds no backend
+
+    def _cut_short(self) -> None:
+        """Close the client's connection, in a way that tells a reply that did not end from one that did."""
+        if self._record.answered and not self._record.ended:
+            self._client.break_off()
+        else:
+            self._client.channel.close()
 
     def _attempt(self, request: Request, claim: Claim, lease: Lease) -> Attempt | HedgedAttempt:
         hub, upstream = self._hub, self._hub.upstreams[lease.backend.name]

@@ -75,6 +75,7 @@ class Server:
         most = self._hub.limits.connections_per_client
         if most:
             if self._counts[client.address] >= most:
+                self._clients.discard(client)  # or many of them would keep others out while they linger
                 return self._dismiss(client, 429, f"the limit of {most} connections from one address is reached")
             self._counts[client.address] += 1
             client.counted_as = client.address
@@ -90,17 +91,18 @@ class Server:
             self._all_gone.set()
 
     def _turn_away(self, sock: socket.socket, address: str) -> None:
-        """Above the limit of all connections a client is told so, outside of that limit but within another."""
-        if len(self._turned_away) >= MOST_TURNED_AWAY:
-            sock.close()
-            return
+        """Above the limit of all connections a client is told so."""
         client = Client(self._hub, sock, address)
-        self._turned_away.add(client)
         message = f"the limit of {self._hub.limits.connections} connections is reached"
-        client.wakeup.drive(self._dismiss(client, 503, message), lambda: self._turned_away.discard(client))
+        client.wakeup.drive(self._dismiss(client, 503, message), lambda: None)
 
     async def _dismiss(self, client: Client, status: int, message: str) -> None:
+        """Tell a client that it is one too many, outside of the limit of connections but within another."""
+        if len(self._turned_away) >= MOST_TURNED_AWAY:
+            client.close()
+            return
         hub = self._hub
+        self._turned_away.add(client)
         hub.deadlines.guard(client)
         try:
             if hub.config.mode == "http":
@@ -109,6 +111,7 @@ class Server:
         except ClientGone:
             pass
         finally:
+            self._turned_away.discard(client)
             client.close()
 
     def relisten(self, addresses: Sequence[Address]) -> None:

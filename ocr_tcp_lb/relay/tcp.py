@@ -1,5 +1,6 @@
 """L4 mode: a connection is the unit; it gets a backend and is passed on as it is, both ways, until it ends."""
 
+import asyncio
 import logging
 import time
 
@@ -15,6 +16,8 @@ from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.relay.waiting import obtain
 
 log = logging.getLogger(__name__)
+
+ABRUPT_S = 1.0  # no server gives up a client that is silent so soon
 
 
 class TcpSession:
@@ -41,7 +44,11 @@ class TcpSession:
             record.ending = refusal.code
         except ClientGone:
             record.ending = "client_left"
+        except asyncio.CancelledError:
+            record.ending = "cancelled"
+            raise
         except Exception:
+            record.ending = "internal_error"
             log.exception("unexpected error on the connection of %s", client.address)
         finally:
             client.close()
@@ -61,10 +68,9 @@ class TcpSession:
             self._hub.prove(lease)
             self._hub.begin_reply(lease)
             try:
-                await self._pass_on(connection)
+                outcome = await self._pass_on(connection)
             finally:
                 self._hub.end_reply(lease)
-            outcome = Outcome.SERVED
             return True
         except AttemptFailed as error:
             failure, outcome = error, error.outcome
@@ -79,16 +85,29 @@ class TcpSession:
         client.allow(self._hub.timeouts.connect_s)
         return await self._hub.upstreams[name].connect(client.wakeup, lambda: client.expired)
 
-    async def _pass_on(self, connection: BackendConnection) -> None:
+    async def _pass_on(self, connection: BackendConnection) -> Outcome:
         client, record = self._client, self._record
         record.connected = time.monotonic()
         tunnel = Tunnel(self._hub, client, connection.channel)
         try:
             version = connection.upstream.config.send_proxy
             introduction = header_for(client, version) if version else b""
-            await tunnel.run(introduction + client.inbox)
+            await tunnel.run(client.inbox, b"", introduction)
         finally:
             connection.channel.close()
             record.bytes_in, record.bytes_out = tunnel.bytes_in, tunnel.bytes_out
             if tunnel.idled_out:
                 record.ending = "idle_timeout"
+            elif tunnel.broken_by is not None:
+                record.ending = "client_left" if tunnel.broken_by is client.channel else "backend_broke"
+        return self._judge(tunnel)
+
+    def _judge(self, tunnel: Tunnel) -> Outcome:
+        """What came of it: a backend that ends without a word to a client who waits for one is broken, not fast."""
+        record = self._record
+        if tunnel.bytes_out or tunnel.ended_by in (None, self._client.channel):
+            return Outcome.SERVED
+        if not tunnel.bytes_in and time.monotonic() - record.connected >= ABRUPT_S:
+            return Outcome.CLIENT_LEFT  # it said nothing, and was given up
+        record.ending = "backend_broke"
+        return Outcome.BROKE

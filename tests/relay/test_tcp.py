@@ -7,6 +7,7 @@ import time
 import pytest
 
 from ocr_tcp_lb.config import BackendConfig, QueueConfig, Timeouts
+from ocr_tcp_lb.relay import tcp as tcp_module
 
 from .support import House, free_port, pattern, until
 
@@ -110,6 +111,55 @@ async def test_idle_connection_is_closed(house: House) -> None:
     await client.read_to_end()
     await peer.read_to_end()
     assert (await lb.record()).ending == "idle_timeout"
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.parametrize("first", [b"hello", b""], ids=["asked", "silent"])
+async def test_backend_that_ends_without_a_word_is_broken_and_not_fast(house: House, how: str, first: bytes) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], mode="tcp")
+    client = await lb.client()
+    await client.send(first)
+    peer = await backend.accept()
+    assert await peer.read(len(first)) == first
+    for _ in range(20):  # so that the balancer sees the connection stand, and then break
+        await asyncio.sleep(0)
+    getattr(peer, how)()
+    await client.read_to_end()
+    client.close()
+    assert (await lb.record()).ending == "backend_broke"
+    (member,) = lb.hub.fleet.backends
+    assert (member.served, member.failed) == (0, 1)
+
+
+async def test_backend_that_only_listens_is_served_to_its_clients_end(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], mode="tcp")
+    client = await lb.client()
+    await client.send(b"a line for the log")
+    client.finish()
+    peer = await backend.accept()
+    assert await peer.read_to_end() == (b"a line for the log", "end")
+    peer.close()
+    assert await client.ended()
+    assert (await lb.record()).ending == "ok"
+    assert lb.hub.fleet.backends[0].served == 1
+
+
+async def test_backend_that_gives_up_a_silent_client_is_neither_broken_nor_fast(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_module, "ABRUPT_S", 0.0)
+    backend = house.backend()
+    lb = house.balancer([backend], mode="tcp")
+    client = await lb.client()
+    peer = await backend.accept()
+    peer.close()
+    assert await client.ended()
+    client.close()
+    assert (await lb.record()).ending == "ok"
+    (member,) = lb.hub.fleet.backends
+    assert (member.served, member.failed) == (0, 0)
 
 
 async def test_client_that_breaks_off_frees_the_slot(house: House) -> None:

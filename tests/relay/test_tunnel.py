@@ -100,6 +100,19 @@ async def test_switch_that_was_not_asked_for_is_refused(house: House, request_he
     assert (await client.read_message()).status == 502
 
 
+@pytest.mark.parametrize("chosen", [b"chat", b"Talk/2", b"talk/2, CHAT"])
+async def test_backend_may_choose_of_what_was_offered(house: House, chosen: bytes) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend])
+    client = await lb.client()
+    await client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: chat, talk/2\r\n\r\n")
+    peer = await backend.accept()
+    await peer.read_head()
+    await peer.send(b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: %b\r\n\r\nhello" % chosen)
+    assert (await client.read_head()).values(b"upgrade") == [chosen]
+    assert await client.read(5) == b"hello"
+
+
 async def test_declined_upgrade_is_an_ordinary_reply(house: House) -> None:
     backend = house.backend()
     backend.answer(lambda request: b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: x\r\nContent-Length: 0\r\n\r\n")
