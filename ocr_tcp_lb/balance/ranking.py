@@ -89,7 +89,8 @@ class Ranking:
             place.entry = None
         elif in_flight < sure:
             old, heap = place.entry, self._free
-            entry = place.entry = (place.bucket, in_flight / sure, backend.last_turn, backend.number, place)
+            # the load is below 1, so that its sum with the step orders by step, then by load
+            entry = place.entry = (place.bucket + in_flight / sure, backend.last_turn, backend.number, place)
             if heap and heap[0] is old:  # the usual case of `_put`: the backend that was chosen last
                 heapq.heapreplace(heap, entry)
             else:
