@@ -1,6 +1,6 @@
 """Latency of live balancers before sleeping workers, relative to the ideal central queue on the same trace.
 
-    python -m bench.latency [--fleet NAME]... [--requests 1200] [--seeds 1] [--out FILE]     # all of it: 15 minutes
+    python -m bench.latency [--fleet NAME]... [--requests 1200] [--seeds 1] [--out FILE]
 
 Fleets and traces are the simulator's (`bench.sim`), with times scaled so that a mean request takes 100 ms or more.
 Each request is sent at its time whatever became of the others (open loop), on a connection of its own, and its latency

@@ -32,15 +32,17 @@ class _Share:
         self.finish = 0.0
 
     def first(self, waiting: Mapping[Ticket, Turn], now: float) -> Ticket | None:
-        """Return who is due, else who ranks first; it stays."""
+        """Return who is due, else who ranks first; it stays. Nobody overtakes whose rank had passed when it came."""
         dues, ranks = self.dues, self.ranks
-        while dues and ((turn := waiting.get(dues[0][2])) is None or turn.late_at < now):
-            heapq.heappop(dues)
-        if dues and dues[0][0] <= now:
-            return dues[0][2]
         while ranks and ranks[0][2] not in waiting:
             heapq.heappop(ranks)
-        return ranks[0][2] if ranks else None
+        if not ranks:
+            return None
+        while dues and ((turn := waiting.get(dues[0][2])) is None or turn.late_at < now):
+            heapq.heappop(dues)
+        if dues and dues[0][0] <= now and dues[0][2].arrived_at <= ranks[0][0]:
+            return dues[0][2]
+        return ranks[0][2]
 
 
 class FairLane:

@@ -246,12 +246,12 @@ class Fleet:
     def expected_wait_s(self, ticket: Ticket, now: float) -> float:
         """Return an honest estimate of how long the ticket would wait if it came now, in seconds.
 
-        From measured service times and who is ahead. Zero while nothing is measured, and infinite while nothing is
-        in service and no back-off is due.
+        From measured service times, who is ahead, and how large they are. Zero while nothing is measured, and infinite
+        while nothing is in service and no back-off is due.
         """
         if any(backend.is_eligible and backend.in_flight < backend.limiter.sure for backend in self.backends):
             return 0.0
-        wait_s = self._forecast.wait_s(self._queue.ahead_of(ticket) + 1, now)
+        wait_s = self._forecast.wait_s(self._queue.work_ahead_of(ticket) + 1, now)
         return max(0.0, self._trial_at - now) if wait_s == math.inf else wait_s
 
     def can_meet(self, ticket: Ticket, deadline: float, now: float) -> bool:

@@ -13,8 +13,8 @@ move the belief:
 An error upwards costs 2 %, one downwards starves a worker: probing goes on for ever, at growing intervals.
 
 Measured (`python -m bench.sim --policy queue/auto`: 16 fleets, 5 seeds, relative to the all-knowing FIFO queue): mean
-0.98, p99 0.87, mean of the first 400 requests 1.04; the worst fleet has a mean of 1.06 and 1.20 cold (workers that share
-a CPU). Known to be weak: a shared CPU whose queue never empties is never seen alone, and may pass for as many as 5.
+0.98, p99 0.87, mean of the first 400 requests 1.04. The worst fleet, workers that share a CPU, has a mean of 1.06 and
+1.20 cold. Known to be weak: a shared CPU whose queue never empties is never seen alone, and may pass for as many as 5.
 """
 
 import math
@@ -166,7 +166,7 @@ class Learned:
         level = attempt.level
         if level <= 2 or level <= sure or level <= attempt.sure:  # what waits inside for want of slots says nothing
             self._by_level.learn(level, service_s / factor)
-        if level == 1 or 2 * level <= sure or not self._count:  # surely no wait in these, whatever N is
+        if level == 1 or level < sure or not self._count:  # no wait in these, even if `sure` is one too high
             self._count = count = self._count + 1
             self._mean_s += (0.05 if count > 20 else 1 / count) * (service_s / factor - self._mean_s)
         if elders >= sure:

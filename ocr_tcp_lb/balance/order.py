@@ -20,7 +20,7 @@ AGEING = 0.5  # service times that a request of mean size counts as late; others
 AGEING_MOST = 5.0  # but no more than this
 ON_TIME = 0.98  # share of the waiting requests that a FIFO queue would serve before they are late
 STEP = 0.03  # of the estimate's logarithm; remembers some hundreds of requests
-LEAD = 1.0  # in gaps between two freed slots: earlier, and small ones wait without need; later, and the slot is missed
+LEAD = 1.2  # in gaps between two freed slots: earlier, and small ones wait without need; later, and the slot is missed
 
 
 class Turn(NamedTuple):

@@ -110,3 +110,8 @@ class TicketQueue:
             if priority <= ticket.priority:
                 ahead += lane.ahead_of(ticket.key)
         return ahead
+
+    def work_ahead_of(self, ticket: Ticket) -> float:
+        """Return the same in mean requests: those ahead count as much as those who wait cost on average."""
+        ahead = self.ahead_of(ticket)
+        return ahead * self.work / len(self._newcomers) if self._newcomers else ahead

@@ -91,7 +91,8 @@ class Ranking:
             pass
         elif in_flight < sure:
             heap = self._free
-            entry = (place.bucket, in_flight / sure, backend.last_turn, backend.number, number, place)
+            # The load is below 1, so that its sum with the step orders by step, then by load.
+            entry = (place.bucket + in_flight / sure, backend.last_turn, backend.number, number, place)
             if heap and heap[0][-1] is place and heap[0][-2] == old:  # the usual case: the backend that was chosen last
                 heapq.heapreplace(heap, entry)
             else:

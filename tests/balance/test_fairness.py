@@ -88,6 +88,16 @@ def test_of_several_who_are_due_the_first_to_be_late_goes_first() -> None:
     assert [take(lane, 4.0), take(lane, 4.0)] == [first, second]
 
 
+def test_nobody_is_overtaken_by_those_who_come_after_its_rank_even_if_they_are_due() -> None:
+    lane = FairLane()
+    late = push(lane, "a", Turn(4.0, due_at=1.0, late_at=2.0))
+    for arrived_at in (3.0, 5.0):
+        lane.push(Ticket(None, arrived_at, key="a"), Turn(9.0, due_at=6.0, late_at=7.0))
+    order = [take(lane, 6.0) for _ in range(3)]
+    assert [ticket.arrived_at for ticket in order if ticket] == [3.0, 0.0, 5.0]
+    assert order[1] is late
+
+
 def test_a_key_may_come_back_after_all_its_tickets_left() -> None:
     lane = FairLane()
     lane.discard(push(lane, "a"))

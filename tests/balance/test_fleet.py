@@ -414,6 +414,19 @@ def test_a_large_request_goes_first_just_before_it_would_be_late() -> None:
     world.fleet.leave(small)
 
 
+def test_large_requests_ahead_make_the_forecast_longer() -> None:
+    world, _ = sized_world()
+    forecasts_s = []
+    for size_bytes in (10_000, 1_000_000):
+        waiting = [world.wait(Ticket(None, world.now, size_bytes)) for _ in range(5)]
+        forecasts_s.append(world.fleet.expected_wait_s(world.ticket(), world.now))
+        for ticket in waiting:
+            world.fleet.leave(ticket)
+    small_s, large_s = forecasts_s
+    assert large_s == pytest.approx(5 * 2.0 + 1.0, rel=0.2)
+    assert small_s == pytest.approx(5 * 0.1 + 1.0, rel=0.3)
+
+
 def test_one_stuck_request_does_not_eject_a_backend_that_answers_others() -> None:
     world = World(*specs(1, 1, concurrency=2))
     leases = [world.lease() for _ in range(4)]
