@@ -1,6 +1,6 @@
 """Lines to standard output without ever blocking the event loop.
 
-Lines are collected and handed, a batch at a time, to a thread that writes them; to wake it costs as much as 50 lines, so
+Lines are collected and handed, a batch at a time, to a thread that writes them; waking it costs as much as 50 lines, so
 batches are large. A reader that stalls (a full pipe, a slow journal) blocks only that thread; when more than the bound
 waits, whole batches are dropped, counted, and the count is written as soon as writing goes on.
 """
