@@ -1,12 +1,28 @@
-"""The README and the program agree: every option is in the table, and every option in the table exists."""
+"""The documents and the program agree: every option is in the table, and every option in the table exists.
+
+So it is with commands, configurations, error codes, metrics, alerts and links.
+"""
 
 import re
 from pathlib import Path
 
+import pytest
+from reference import PAGE, renewed
+
 from ocr_tcp_lb.cli import COMMANDS
+from ocr_tcp_lb.settings import options
 from ocr_tcp_lb.settings.table import BACKEND_KEYS, options_of
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MOST_LINES = 400
+documents = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+
+
+def fenced(path: Path, language: str) -> list[str]:
+    """The blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE)
 
 
 def rows() -> dict[str, str]:
@@ -30,11 +46,11 @@ def test_choices_and_backend_keys_are_all_named() -> None:
             assert f"`{key.name.replace('-', '_')}`" in rows()["backend"]
 
 
-def test_every_option_that_is_mentioned_exists() -> None:
+@documents
+def test_every_option_that_is_mentioned_exists(path: Path) -> None:
     known = {name for command in COMMANDS for name in options_of(command)} | {"help", "version", "now"}  # systemctl
-    ours = {
-        line for line in README.splitlines() if "ocr-tcp-lb" in line or "ocr_tcp_lb" in line or line.startswith("| `--")
-    }
+    lines = path.read_text().splitlines()
+    ours = {line for line in lines if "ocr-tcp-lb" in line or "ocr_tcp_lb" in line or line.startswith("| `--")}
     for line in ours:
         for name in re.findall(r"(?<![\w-])--([a-z][a-z-]*)", line):
             assert name in known, f"--{name} in: {line}"
@@ -43,3 +59,58 @@ def test_every_option_that_is_mentioned_exists() -> None:
 def test_every_command_is_mentioned() -> None:
     for command in COMMANDS.keys() - {"run"}:  # which may be left out
         assert re.search(rf"ocr[-_]tcp[-_]lb.* {command}\b|`{command}`", README), command
+
+
+def test_reference_is_that_of_the_program() -> None:
+    assert PAGE.read_text() == renewed(PAGE.read_text()), "python -m tests.reference renews it"
+
+
+def test_readme_is_short_enough_to_be_read() -> None:
+    assert len(README.splitlines()) <= MOST_LINES
+
+
+@documents
+def test_every_configuration_is_one(path: Path, tmp_path: Path) -> None:
+    for number, block in enumerate(fenced(path, "toml")):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(block)
+        options.load(["--config", str(file)])
+
+
+@documents
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        assert file.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+            assert anchor in anchors, target
+
+
+def test_every_error_code_that_is_explained_exists() -> None:
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    codes = {
+        code
+        for line in text.splitlines()
+        if re.match(r"\| [45]\d\d `", line)
+        for code in re.findall(r"`(\w+_\w+)`", line)
+    }
+    source = "".join(file.read_text() for file in (ROOT / "ocr_tcp_lb").rglob("*.py"))
+    assert len(codes) >= 10
+    for code in codes:
+        assert f'"{code}"' in source, code
+
+
+def test_every_alert_is_explained() -> None:
+    alerts = re.findall(r"- alert: (\w+)", (ROOT / "docs" / "monitoring" / "alerts.yml").read_text())
+    explained = re.findall(r"^\| `(Ocr\w+)` ", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
+    assert explained == alerts
+
+
+def test_every_metric_that_is_mentioned_exists() -> None:
+    source = "".join(file.read_text() for file in (ROOT / "ocr_tcp_lb" / "ops").glob("*.py"))
+    for path in DOCUMENTS:
+        for name in re.findall(r"`ocr_tcp_lb_(\w+)", path.read_text()):
+            assert f"{{P}}{name}" in source or f'"{name}"' in source, name

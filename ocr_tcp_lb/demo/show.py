@@ -26,7 +26,8 @@ def run(config: Config) -> int:
         def invite(addresses: Sequence[Address]) -> None:
             _say(f"text recognition: {recognizer}" + (f"; {note}" if note else ""))
             _say(f"in another terminal, with any PNG or JPEG:\n\n    {curl_line(addresses[0])}\n")
-            _say("Ctrl-C stops everything")
+            name, pid = next(iter(crew.pids.items()))
+            _say(f"Ctrl-C stops everything; `kill {pid}` only worker {name}, and the others take over")
 
         return app.run(config, on_ready=invite)
 

@@ -52,24 +52,29 @@ class Intake:
         records = self._records
         records.append(record)
         if self._timer is None:
-            self._timer = self._loop.call_later(LATEST_S, self.settle)
+            self._timer = self._loop.call_later(LATEST_S, self._pass_on)
         elif len(records) >= MOST_RECORDS:
             self.settle()
 
     def settle(self) -> None:
-        """Count and write what waits."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Count what waits, and make its lines."""
         records, self._records = self._records, []
         if self._tally is not None:
             self._tally.note(records)
-        if self._access_log is not None and records:
+        if self._access_log is not None:
             format_record = self._access_log.format_record
             self._access_log.outlet.write([format_record(record) for record in records])
 
+    def _pass_on(self) -> None:
+        self._timer = None
+        self.settle()
+        if self._access_log is not None:
+            self._access_log.outlet.pass_on()
+
     def close(self) -> None:
         """Count and write the last, and wait for the writing."""
+        if self._timer is not None:
+            self._timer.cancel()
         self.settle()
         if self._access_log is not None:
             self._access_log.outlet.close()

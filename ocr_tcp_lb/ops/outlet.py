@@ -1,8 +1,8 @@
 """Lines to standard output without ever blocking the event loop.
 
-Batches of lines are handed to a thread that writes them. A reader that stalls (a full pipe, a slow journal) blocks only
-that thread; when more than the bound waits, whole batches are dropped, counted, and the count is written as soon as
-writing goes on.
+Lines are collected and handed, a batch at a time, to a thread that writes them; waking it costs as much as 50 lines, so
+batches are large. A reader that stalls (a full pipe, a slow journal) blocks only that thread; when more than the bound
+waits, whole batches are dropped, counted, and the count is written as soon as writing goes on.
 """
 
 import logging
@@ -12,7 +12,8 @@ import threading
 
 log = logging.getLogger(__name__)
 
-MOST_BATCHES = 128  # of 256 lines: about 7 MB
+BATCH_LINES = 2048
+MOST_LINES = 32_768  # that wait for the reader; about 8 MB
 
 
 class Outlet:
@@ -20,32 +21,44 @@ class Outlet:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._batches: queue.Queue[bytes | None] = queue.Queue(MOST_BATCHES)
+        self._lines: list[bytes] = []
+        self._batches: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
+        self._passed_on = 0  # lines; counted by the loop's thread
+        self._written = 0  # counted by ours
         self.dropped = 0  # lines that were not written because the reader did not keep up
         self._unreported = 0
         self._thread = threading.Thread(target=self._run, name="outlet", daemon=True)
         self._thread.start()
 
     def write(self, lines: list[bytes]) -> None:
-        """Take some lines, their newlines included."""
+        """Take some lines, their newlines included; they are written once there are many, or at `pass_on`."""
+        self._lines += lines
+        if len(self._lines) >= BATCH_LINES:
+            self.pass_on()
+
+    def pass_on(self) -> None:
+        """Have all lines written now."""
+        lines, self._lines = self._lines, []
+        if not lines:
+            return
+        if self._passed_on - self._written >= MOST_LINES:
+            self.dropped += len(lines)
+            self._unreported += len(lines)
+            return
         if self._unreported:
-            lines = [*lines, b"# %d lines were dropped: the reader of this log is too slow\n" % self._unreported]
-        try:
-            self._batches.put_nowait(b"".join(lines))
-        except queue.Full:
-            lost = len(lines) - bool(self._unreported)
-            self.dropped += lost
-            self._unreported += lost
-        else:
+            lines.append(b"# %d lines were dropped: the reader of this log is too slow\n" % self._unreported)
             self._unreported = 0
+        self._passed_on += len(lines)
+        self._batches.put(lines)
 
     def _run(self) -> None:
-        while (batch := self._batches.get()) is not None:
+        while (lines := self._batches.get()) is not None:
             try:
-                self._write(memoryview(batch))
+                self._write(memoryview(b"".join(lines)))
             except OSError as error:
                 log.warning("the access log cannot be written: %s", error.strerror)
                 return
+            self._written += len(lines)
 
     def _write(self, left: memoryview) -> None:
         while left:
@@ -56,8 +69,6 @@ class Outlet:
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what waits, at most for so long."""
-        try:
-            self._batches.put(None, timeout=timeout_s)
-        except queue.Full:
-            return  # the reader is stuck; the thread is a daemon
-        self._thread.join(timeout_s)
+        self.pass_on()
+        self._batches.put(None)
+        self._thread.join(timeout_s)  # it is a daemon: a reader that is stuck keeps nobody

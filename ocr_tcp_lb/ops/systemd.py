@@ -83,11 +83,6 @@ class Notifier:
             self._sock.setblocking(False)
             self._address = "\0" + path[1:] if path.startswith("@") else path
 
-    @property
-    def is_listened_to(self) -> bool:
-        """Whether there is anybody to tell."""
-        return self._sock is not None
-
     def ready(self, status: str) -> None:
         """Clients are accepted, or a reload is done."""
         self._tell("READY=1", f"STATUS={status}")

@@ -7,7 +7,10 @@ clearing of the screen are for terminals only.
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from typing import TextIO
+
+from ocr_tcp_lb.ops import words
+from ocr_tcp_lb.ops.words import Mood, Status
 
 REFRESH_S = 1.0
 MOST_SLOTS_DRAWN = 12
@@ -15,9 +18,8 @@ RECENT_ERRORS = 5
 
 _CLEAR = "\x1b[H\x1b[J"
 _COLOURS = {"green": "32", "yellow": "33", "red": "31", "bold": "1", "dim": "2"}
-_STATE_COLOURS = {"up": "green", "trial": "yellow", "ejected": "red"}
+_MOODS: dict[Mood, str] = {"good": "green", "fair": "yellow", "bad": "red"}
 
-Status = dict[str, Any]
 Row = Sequence[str]
 
 
@@ -54,25 +56,19 @@ def watch(fetch: Callable[[], Status], out: TextIO = sys.stdout, *, rest_s: floa
 
 
 def _summary(status: Status, brush: Brush) -> list[str]:
-    state, colour = _readiness(status)
-    share = 100 * status["errors"] / status["requests"] if status["requests"] else 0.0
-    speed = "  ".join(f"{name} {_ms(value)}" for name, value in status["duration_ms"].items())
+    state, mood = words.readiness(status)
+    speed = "  ".join(f"{name} {words.milliseconds(value)}" for name, value in status["duration_ms"].items())
     rate = f"{status['history'][-1]['requests_per_s']:g}/s  " if status["history"] else ""
     buffered = f"{status['buffer_bytes'] / 2**20:.1f}/{status['buffer_limit_bytes'] / 2**20:.0f} MiB"
     return [
-        f"{brush('ocr-tcp-lb', 'bold')} {status['version']}  {brush(state, colour)}  up {_span(status['up_s'])}  "
+        f"{brush('ocr-tcp-lb', 'bold')} {status['version']}  {brush(state, _MOODS[mood])}  "
+        f"up {words.span(status['up_s'])}  "
         f"{status['mode']}, policy {status['policy']}, {status['loop']} loop, on {', '.join(status['listen'])}",
         f"now       {status['in_flight']} at work  {status['waiting']}/{status['queue_size']} waiting  "
         f"{status['connections']}/{status['connections_limit']} clients  {buffered} held",
-        f"requests  {status['requests']:,}  {rate}{status['errors']:,} errors ({share:.2g} %)  "
+        f"requests  {status['requests']:,}  {rate}{status['errors']:,} errors ({words.error_share(status)})  "
         f"{status['retries']:,} retries  {speed}",
     ]
-
-
-def _readiness(status: Status) -> tuple[str, str]:
-    if status["is_draining"]:
-        return "draining", "yellow"
-    return ("ready", "green") if status["is_ready"] else ("no backend in service", "red")
 
 
 def _fleet(backends: Sequence[Status], brush: Brush) -> list[str]:
@@ -88,18 +84,13 @@ def _fleet(backends: Sequence[Status], brush: Brush) -> list[str]:
     lines = [brush("  ".join(line(head)).rstrip(), "dim")]
     for row, one in zip(rows, backends, strict=True):
         cells = line(row)
-        cells[1] = brush(cells[1], "yellow" if one["is_draining"] else _STATE_COLOURS.get(one["state"], "dim"))
+        cells[1] = brush(cells[1], _MOODS[words.state(one)[1]])
         lines.append("  ".join(cells).rstrip())
     return lines
 
 
 def _row(one: Status) -> Row:
-    state = f"{one['state']}, draining" if one["is_draining"] else one["state"]
-    if one["trial_in_s"] is not None:
-        state += f", trial in {one['trial_in_s']:.0f} s"
-    mean = _ms(one["service_ms"] or None)
-    counts = (f"{one['requests']:,}", f"{one['errors']:,}")
-    return (one["name"], state, _slots(one), mean, _ms(one["p95_ms"]), *counts, one["url"])
+    return (one["name"], ", ".join(words.state(one)[0]), _slots(one), *words.figures(one), one["url"])
 
 
 def _slots(one: Status) -> str:
@@ -118,17 +109,3 @@ def _errors(errors: Sequence[Status]) -> list[str]:
         f"{one['method']} {one['target'][:60]}  {one['request_id']}"
         for one in errors
     ]
-
-
-def _ms(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"
-
-
-def _span(seconds: float) -> str:
-    """Two units are enough: `3 d 4 h`, `12 min 5 s`."""
-    for unit, size, below, small in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit} {seconds % size // small:.0f} {below}"
-    return f"{seconds:.0f} s"

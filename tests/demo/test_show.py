@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import signal
 import socket
@@ -71,6 +72,12 @@ def test_demo_serves_the_pasted_line_and_ends_with_its_workers() -> None:
         assert url, said
         with urllib.request.urlopen(url[1], data=PNG, timeout=30) as reply:
             answer = json.load(reply)
+        victim = re.search(r"`kill (\d+)` only worker b1", said)
+        assert victim, said
+        os.kill(int(victim[1]), signal.SIGTERM)
+        assert any("worker b1 (port" in line for line in process.stderr)
+        with urllib.request.urlopen(url[1], data=PNG, timeout=30) as reply:
+            assert json.load(reply)["bytes"] == len(PNG), "the others take over"
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
         assert process.wait(timeout=30) == 0, rest

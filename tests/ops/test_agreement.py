@@ -69,6 +69,7 @@ async def everything_agrees(house: House, tmp_path: Path, requests: int) -> None
             admin.monitor.intake.close()
             compare(logged(log_path), seen, await metered(admin), requests)
             state = (await admin.ask("/status.json")).json
+            assert f"{requests:,} so far" in (await admin.ask("/")).body.decode()
     assert state["requests"] == requests
     assert state["errors"] == seen[500] + seen[502] + seen[503] + seen[0]
 

@@ -41,7 +41,8 @@ def test_one_look_tells_everything() -> None:
     ("change", "shown"),
     [
         ({"state": "ejected", "trial_in_s": 3.4}, "ejected, trial in 3 s"),
-        ({"is_draining": True}, "up, draining"),
+        ({"is_draining": True}, " draining "),
+        ({"is_draining": True, "state": "trial"}, " draining, trial "),
         ({"limit": None}, " 2/auto "),
         ({"limit": 100}, " 2/100 "),
         ({"service_ms": 0}, "  -  "),

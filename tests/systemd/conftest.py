@@ -55,12 +55,17 @@ def installed(machine: Machine) -> Machine:
     machine.write(f"{CLONE}/lb.toml", backends)
     found = INSTALLED_BY.search((ROOT / "README.md").read_text())
     assert found, "the README says how to install the service"
-    environment = (f"PIP_FIND_LINKS={WHEELS}", "PIP_NO_INDEX=1", "PIP_DISABLE_PIP_VERSION_CHECK=1")
-    machine.run("env", f"--chdir={CLONE}", *environment, "bash", "-euo", "pipefail", "-c", found[1])
+    run_in_clone(machine, found[1])
     if waits_for_reloads(machine):
         machine.run("cp", "-r", f"{CLONE}/systemd/ocr-tcp-lb.service.d", "/etc/systemd/system/")
         machine.run("systemctl", "daemon-reload")
     return machine
+
+
+def run_in_clone(machine: Machine, commands: str) -> None:
+    """Run commands of the documents as root would, in the clone; pip finds there what it would fetch."""
+    environment = (f"PIP_FIND_LINKS={WHEELS}", "PIP_NO_INDEX=1", "PIP_DISABLE_PIP_VERSION_CHECK=1")
+    machine.run("env", f"--chdir={CLONE}", *environment, "bash", "-euo", "pipefail", "-c", commands)
 
 
 def waits_for_reloads(machine: Machine) -> bool:

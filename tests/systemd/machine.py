@@ -110,7 +110,9 @@ class Machine:
     def run(self, *words: str) -> str:
         """Run a command in there that must succeed; returns what it printed."""
         done = self.ask(*words)
-        assert done.returncode == 0, f"{' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        if done.returncode:
+            journal = self.ask("journalctl", "-b", "-n", "30", "-o", "short-precise").stdout
+            raise AssertionError(f"{' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}\n{journal}")
         return done.stdout
 
     def write(self, path: str, text: str) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from systemd.conftest import CLONE, waits_for_reloads
+from systemd.conftest import CLONE, ROOT, run_in_clone, waits_for_reloads
 from systemd.machine import Machine
 
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(180)]
 
+OPERATIONS = ROOT / "docs" / "operations.md"
 NAME = "ocr-tcp-lb"
 PROGRAM = "/opt/ocr-tcp-lb/bin/ocr-tcp-lb"
 SERVICE = f"{NAME}.service"
@@ -115,6 +116,16 @@ def test_restart_refuses_and_loses_nothing(running: Machine) -> None:
             running.run("systemctl", "restart", SERVICE)
             assert pid(running) != before
     assert found["outcomes"].keys() == {"200"}, found
+
+
+def test_upgrade_refuses_and_loses_nothing(running: Machine) -> None:
+    found = re.search(r"^```\n(\S+pip install .* -U .*?)^```", OPERATIONS.read_text(), re.DOTALL | re.MULTILINE)
+    assert found, "the operations guide says how to upgrade"
+    before = pid(running)
+    with load(running) as seen:
+        run_in_clone(running, found[1])
+    assert pid(running) != before
+    assert seen["outcomes"].keys() == {"200"}, seen
 
 
 def test_reload_is_applied_under_load(running: Machine) -> None:

@@ -57,7 +57,7 @@ def _follow(do: Do, body: bytes) -> Reply:
         words = json.loads(body)["words"]
         if not all(isinstance(word, str) for word in words):
             raise TypeError(words)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return error_reply(400, "bad_request", 'send {"words": ["drain", "b1"]}')
     try:
         return json_reply(200, {"done": do(words)})

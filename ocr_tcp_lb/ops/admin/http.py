@@ -156,6 +156,8 @@ def _request(head: h11.Request, body: bytes) -> Request:
     except ValueError as error:
         raise _Refused(error_reply(400, "bad_request", "the target cannot be read")) from error
     fields = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
+    if target.netloc:
+        fields["host"] = target.netloc  # RFC 9112, 3.2.2: of an absolute target, it counts instead
     return Request(head.method.decode("ascii"), target.path, query, fields, body)
 
 

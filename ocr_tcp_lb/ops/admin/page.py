@@ -14,19 +14,22 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from ocr_tcp_lb.ops import words
 from ocr_tcp_lb.ops.admin.chart import Series, chart
 from ocr_tcp_lb.ops.admin.http import Reply
 from ocr_tcp_lb.ops.admin.report import Report
 
 MOST_SLOTS_DRAWN = 24
 SHOWN_ERRORS = 20
-_STATES = {"up": "good", "trial": "fair", "ejected": "bad"}
+_COLUMNS = ("Backend", "State", "Slots", "Mean", "p95", "Requests", "Errors", "")
 
 
 def render(state: Report) -> Reply:
     """Return the page."""
     template, policy = _template()
-    html = template.replace("<!--content-->", content(state)).replace("<!--title-->", escape(_headline(state)[0]))
+    html = template.replace("<!--content-->", content(state)).replace(
+        "<!--title-->", escape(words.readiness(state)[0].capitalize())
+    )
     fields = {
         "Content-Security-Policy": policy,
         "X-Frame-Options": "DENY",  # a framed button could be clicked unawares
@@ -57,32 +60,29 @@ def content(state: Report) -> str:
     return "".join((_header(state), _tiles(state), _charts(state), _fleet(state), _errors(state)))
 
 
-def _headline(state: Report) -> tuple[str, str]:
-    if state["is_draining"]:
-        return "Draining", "fair"
-    return ("Ready", "good") if state["is_ready"] else ("No backend in service", "bad")
-
-
 def _header(state: Report) -> str:
-    words, colour = _headline(state)
+    ready, mood = words.readiness(state)
     about = f"{state['mode']}, policy {state['policy']}, {state['loop']} loop"
     return (
-        f'<header><h1>ocr-tcp-lb</h1><span class="pill {colour}">{words}</span>'
+        f'<header><h1>ocr-tcp-lb</h1><span class="pill {mood}">{ready.capitalize()}</span>'
         f"<p>{escape(', '.join(state['listen']))} · {escape(about)} · version {escape(state['version'])} · "
-        f"up {_span(state['up_s'])}</p></header>"
+        f"up {words.span(state['up_s'])}</p></header>"
     )
 
 
 def _tiles(state: Report) -> str:
     recent = state["history"][-1] if state["history"] else None
-    share = 100 * state["errors"] / state["requests"] if state["requests"] else 0.0
     held = f"{state['buffer_bytes'] / 2**20:,.1f}"
     tiles = (
         ("Requests a second", f"{recent['requests_per_s']:.3g}" if recent else "-", f"{state['requests']:,} so far"),
         ("At work", str(state["in_flight"]), f"{state['connections']} clients connected"),
         ("Waiting", str(state["waiting"]), f"of {state['queue_size']} places"),
-        ("Median time", _ms(state["duration_ms"]["p50"]), f"p99 {_ms(state['duration_ms']['p99'])}"),
-        ("Errors", f"{state['errors']:,}", f"{share:.2g} % · {state['retries']:,} retries"),
+        (
+            "Median time",
+            words.milliseconds(state["duration_ms"]["p50"]),
+            f"p99 {words.milliseconds(state['duration_ms']['p99'])}",
+        ),
+        ("Errors", f"{state['errors']:,}", f"{words.error_share(state)} · {state['retries']:,} retries"),
         ("Bodies held", f"{held} MiB", f"of {state['buffer_limit_bytes'] / 2**20:,.0f} MiB"),
     )
     cells = (f"<div><dt>{name}</dt><dd>{value}</dd><dd>{more}</dd></div>" for name, value, more in tiles)
@@ -93,18 +93,23 @@ def _charts(state: Report) -> str:
     history, now = state["history"], time.time()
     times = [point["at"] for point in history]
 
-    def series(name: str, colour: str, key: str, *, filled: bool = False) -> Series:
-        return Series(name, colour, [point[key] for point in history], filled)
+    def series(name: str, colour: str, key: str, *, filled: bool = False, of: float = 1.0) -> Series:
+        values = [point[key] for point in history]
+        return Series(name, colour, [value and value / of for value in values], filled)
+
+    in_seconds = any((point["p99_ms"] or 0.0) >= 1000 for point in history)
+    unit, of = ("s", 1000.0) if in_seconds else ("ms", 1.0)
 
     rate = [series("requests", "c1", "requests_per_s", filled=True), series("errors", "c4", "errors_per_s")]
-    latency = [series("p50", "c1", "p50_ms"), series("p95", "c2", "p95_ms"), series("p99", "c3", "p99_ms")]
+    shares = (("p50", "c1"), ("p95", "c2"), ("p99", "c3"))
+    latency = [series(name, colour, f"{name}_ms", of=of) for name, colour in shares]
     queue = [series("waiting", "c2", "waiting", filled=True), series("at work", "c1", "in_flight")]
     return (
         '<section class="charts" aria-label="The last ten minutes">'
         + "".join(
             (
                 chart("Requests", "/s", times, rate, now),
-                chart("Time to answer", "ms", times, latency, now),
+                chart("Time to answer", unit, times, latency, now),
                 chart("Queue", "requests", times, queue, now),
             )
         )
@@ -113,9 +118,8 @@ def _charts(state: Report) -> str:
 
 
 def _fleet(state: Report) -> str:
-    names = ("Backend", "State", "Slots", "Mean", "p95", "Requests", "Errors", "")
     rows = "".join(_backend(one) for one in state["backends"])
-    return f"<section><h2>Backends</h2>{_table('fleet', names, rows)}</section>"
+    return f"<section><h2>Backends</h2>{_table('fleet', _COLUMNS, rows)}</section>"
 
 
 def _table(kind: str, names: Sequence[str], rows: str) -> str:
@@ -126,26 +130,16 @@ def _table(kind: str, names: Sequence[str], rows: str) -> str:
 def _backend(one: dict[str, Any]) -> str:
     name = escape(one["name"])
     action, label = ("undrain", "Put back") if one["is_draining"] else ("drain", "Drain")
-    cells = (
-        ("State", _state(one)),
-        ("Slots", _slots(one)),
-        ("Mean", _ms(one["service_ms"] or None)),
-        ("p95", _ms(one["p95_ms"])),
-        ("Requests", f"{one['requests']:,}"),
-        ("Errors", f"{one['errors']:,}"),
-    )
+    values = (_state(one), _slots(one), *words.figures(one))
+    cells = zip(_COLUMNS[1:-1], values, strict=True)
     button = f'<form method="post" action="/control/backends/{name}/{action}"><button>{label}</button></form>'
     shown = "".join(f'<td data-label="{label}">{value}</td>' for label, value in cells)
     return f'<tr><th scope="row">{name}<small>{escape(one["url"])}</small></th>{shown}<td>{button}</td></tr>'
 
 
 def _state(one: dict[str, Any]) -> str:
-    if one["is_draining"]:
-        return '<span class="pill fair">draining</span>'
-    words = one["state"]
-    if one["trial_in_s"] is not None:
-        words += f" · trial in {one['trial_in_s']:.0f} s"
-    return f'<span class="pill {_STATES.get(one["state"], "fair")}">{escape(words)}</span>'
+    said, mood = words.state(one)
+    return f'<span class="pill {mood}">{escape(" · ".join(said))}</span>'
 
 
 def _slots(one: dict[str, Any]) -> str:
@@ -161,11 +155,11 @@ def _slots(one: dict[str, Any]) -> str:
     return f"{bar} {count}{_belief(one['belief'])}"
 
 
-def _belief(words: str) -> str:
+def _belief(evidence: str) -> str:
     """How the number of slots is known, if it was learned; the evidence shows when pointed at."""
-    if not words.startswith("learned"):
+    if not evidence.startswith("learned"):
         return ""
-    return f'<small title="{escape(words)}">{escape(words.partition(",")[0])}</small>'
+    return f'<small title="{escape(evidence)}">{escape(evidence.partition(",")[0])}</small>'
 
 
 def _errors(state: Report) -> str:
@@ -184,22 +178,9 @@ def _error(one: dict[str, Any], names: Sequence[str]) -> str:
         one["ending"].replace("_", " "),
         one["backend"] + (f" ({one['attempts']} attempts)" if one["attempts"] > 1 else ""),
         f"{one['method']} {one['target']}",
-        _ms(one["total_ms"]),
+        words.milliseconds(one["total_ms"]),
         one["client"],
         one["request_id"],
     )
     cells = zip(names, values, strict=True)
     return f"<tr>{''.join(f'<td data-label={name}>{escape(value)}</td>' for name, value in cells)}</tr>"
-
-
-def _ms(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"
-
-
-def _span(seconds: float) -> str:
-    for unit, size, below, small in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit} {seconds % size // small:.0f} {below}"
-    return f"{seconds:.0f} s"

@@ -3,6 +3,7 @@
 GET `/` `/status.json` `/metrics` `/healthz` `/readyz`; POST `/control/...`. HEAD is answered as GET.
 """
 
+import re
 from collections.abc import Callable
 
 from ocr_tcp_lb.ops import exposition, metrics
@@ -14,6 +15,7 @@ from ocr_tcp_lb.ops.admin.report import report
 from ocr_tcp_lb.ops.monitor import Monitor
 
 CONTROL = "/control/"
+_NUMBER = re.compile("[0-9]{1,15}").fullmatch
 
 
 class Site:
@@ -48,7 +50,7 @@ class Site:
 
     def _status(self, request: Request) -> Reply:
         after = request.query.get("after", "0")
-        return json_reply(200, report(self._monitor, int(after) if after.isdecimal() else 0))
+        return json_reply(200, report(self._monitor, int(after) if _NUMBER(after) else 0))
 
     def _metrics(self, request: Request) -> Reply:
         return Reply(200, metrics.render(self._monitor).encode(), exposition.CONTENT_TYPE)

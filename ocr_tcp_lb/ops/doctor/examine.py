@@ -1,7 +1,6 @@
 """All questions to one service, and what its answers mean, in words that say what to do."""
 
 import asyncio
-import socket
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -9,7 +8,8 @@ from pathlib import PurePath
 
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.ops.doctor import concurrency
-from ocr_tcp_lb.ops.doctor.probe import Answer, Question, Unreachable, ask
+from ocr_tcp_lb.ops.doctor.local import is_ours, listening_on
+from ocr_tcp_lb.ops.doctor.probe import Answer, Question, Unreachable, ask, speaks_tls
 
 KNOWN_PATHS = ("/get_ocr_api", "/get_ocr", "/ocr", "/api/ocr", "/predict", "/")
 ANSWER_S = 10.0
@@ -88,48 +88,32 @@ async def _explain(error: Unreachable, here: Question) -> str:
     address = f"{here.host}:{here.port}"
     match error.why:
         case "refused":
-            other = await _other_interface(here)
-            if other:
-                return f"nobody listens on {address}, but on {other}: bind the service to 0.0.0.0, or name that address"
-            hint = (
-                "" if _is_loopback(here.host) else " If it runs there, it may be bound to 127.0.0.1 only: use 0.0.0.0."
-            )
-            return f"connection refused: nobody listens on {address}. Is the service started?{hint}"
+            return await _explain_refusal(here)
         case "timeout":
             return f"no answer from {address}: a firewall in between, or a machine that is down"
         case "no_such_host":
             return f"the name {here.host} cannot be resolved: {error}"
-        case "tls":
+        case "tls" | "closed" | "not_http" | "silent" if error.why == "tls" or await speaks_tls(here):
             return f"{address} speaks https, and backends are spoken to in plain http: give it a plain port too"
         case _:
             return f"{address}: {error}"
 
 
-async def _other_interface(here: Question) -> str:
-    """Another address of this machine where the port is open; empty if there is none."""
-    if not _is_loopback(here.host):
-        return ""
-    found = await asyncio.get_running_loop().run_in_executor(None, _own_addresses)
-    for host in found - {here.host}:
-        try:
-            await ask(replace(here, host=host), ANSWER_S)
-        except Unreachable:
-            continue
-        return f"{host}:{here.port}"
-    return ""
+async def _explain_refusal(here: Question) -> str:
+    """Nobody listens there; on this machine it can be said who listens elsewhere."""
+    address = f"{here.host}:{here.port}"
+    if not await asyncio.get_running_loop().run_in_executor(None, is_ours, here.host):
+        hint = "Is the service started? If it runs there, it may be bound to 127.0.0.1 only: use 0.0.0.0."
+        return f"connection refused: nobody listens on {address}. {hint}"
+    others = sorted(_host_and_port(host, here.port) for host in listening_on(here.port))
+    if others:
+        what_to_do = "name that address, or bind the service to 0.0.0.0"
+        return f"nobody listens on {address}, but on {', '.join(others)}: {what_to_do}"
+    return f"connection refused: nobody listens on {address}. Is the service started?"
 
 
-def _own_addresses() -> set[str]:
-    addresses = {"127.0.0.1", "::1"}
-    try:
-        addresses |= {str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)}
-    except OSError:
-        pass  # a machine that does not know its own name
-    return addresses
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
+def _host_and_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _find_path(found: Findings, here: Question, say: Say) -> Answer:

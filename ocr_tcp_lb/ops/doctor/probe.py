@@ -5,6 +5,7 @@ Raises Unreachable, which says in a word why.
 
 import asyncio
 import errno
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -70,6 +71,20 @@ async def ask(question: Question, timeout_s: float) -> Answer:
         raise Unreachable("closed", "it closed the connection without an answer") from error
     finally:
         writer.transport.abort()
+
+
+async def speaks_tls(question: Question) -> bool:
+    """Whether a TLS handshake succeeds; many a TLS server closes without a word when it is spoken to in plain text."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # what is wanted is not to trust it, but to know it
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            _, writer = await asyncio.open_connection(question.host, question.port, ssl=context)
+    except (OSError, TimeoutError):
+        return False
+    writer.transport.abort()
+    return True
 
 
 async def _connect(question: Question) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -33,6 +33,7 @@ FLAGS = [
     "--disable-sync",
     "--remote-debugging-pipe",
     "--hide-scrollbars",
+    "--host-resolver-rules=MAP rebound.example 127.0.0.1",
     "about:blank",
 ]
 PATIENCE_S = 30
@@ -166,4 +167,27 @@ async def test_page_of_another_origin_controls_nothing(house: House, tmp_path: P
             " document.body.append(form); form.submit(); })()"
         )
         await browser.until("document.body.innerText.includes('cross_site')")
+        assert not lb.hub.fleet.backends[0].is_draining
+
+
+async def test_page_works_without_script(house: House, tmp_path: Path) -> None:
+    lb = house.balancer([house.backend()])
+    async with watched(lb) as admin, chromium(tmp_path) as browser:
+        assert isinstance(admin.address, TcpAddress)
+        await browser.do("Emulation.setScriptExecutionDisabled", value=True)
+        await browser.visit(f"http://127.0.0.1:{admin.address.port}/")
+        await browser.value("document.querySelector('form button').click()")
+        await browser.until("document.querySelector('.fleet tbody tr')?.innerText.includes('Put back')")
+        assert lb.hub.fleet.backends[0].is_draining
+        assert await browser.value("location.pathname") == "/"
+
+
+async def test_name_that_dns_rebinds_to_us_shows_nothing_and_controls_nothing(house: House, tmp_path: Path) -> None:
+    lb = house.balancer([house.backend()])
+    async with watched(lb) as admin, chromium(tmp_path) as browser:
+        assert isinstance(admin.address, TcpAddress)
+        await browser.visit(f"http://rebound.example:{admin.address.port}/")
+        assert await browser.value("document.body.innerText.includes('wrong_host')")
+        asked = "fetch('/control/backends/b1/drain', {method: 'POST'}).then(reply => reply.status)"
+        assert await browser.value(asked) == 421
         assert not lb.hub.fleet.backends[0].is_draining

@@ -37,7 +37,9 @@ def test_what_cannot_be_done_is_said() -> None:
     assert (status, answer) == (422, {"error": {"code": "not_done", "message": "there is no such thing"}})
 
 
-@pytest.mark.parametrize("body", [b"", b"drain b1", b"[]", b"{}", b'{"words": [1]}', b'{"words": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"drain b1", b"[]", b"{}", b'{"words": [1]}', b'{"words": 1}', b"\xff", b"[" * 60_000]
+)
 def test_anything_else_is_a_bad_request(body: bytes) -> None:
     assert post(body)[0] == 400
 

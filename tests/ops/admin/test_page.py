@@ -1,6 +1,7 @@
 """The status page as HTML: complete without script, closed against what comes from outside."""
 
 import re
+import time
 from html.parser import HTMLParser
 from importlib.resources import files
 
@@ -8,6 +9,7 @@ import pytest
 from relay.support import House, reply
 
 from ocr_tcp_lb.ops.admin import page
+from ocr_tcp_lb.ops.admin.report import report
 from ops.house import watched
 
 EVIL = b"/<script>alert(1)</script>'\"&"
@@ -103,3 +105,13 @@ def test_file_has_one_style_and_one_script_which_the_policy_names() -> None:
     assert len(re.findall("<style", text)) == len(re.findall("<script", text)) == 1
     assert " style=" not in text
     assert " on" + "click" not in text
+
+
+async def test_long_times_are_drawn_in_seconds(house: House) -> None:
+    async with watched(house.balancer([house.backend()])) as admin:
+        state = report(admin.monitor)
+    point = {"at": time.time(), "requests_per_s": 1.0, "errors_per_s": 0.0, "waiting": 0, "in_flight": 1}
+    for p99_ms, axis, latest in ((900.0, "1,000 ms", "p99 <b>900</b>"), (2400.0, "3 s", "p99 <b>2.4</b>")):
+        state["history"] = [{**point, "p50_ms": None, "p95_ms": 800.0, "p99_ms": p99_ms}]
+        assert f'<span class="top">{axis}</span>' in page.content(state)
+        assert latest in page.content(state)

@@ -17,6 +17,19 @@ async def test_every_page_is_there_and_nothing_else(house: House) -> None:
             assert (await admin.ask(path)).status == 404
 
 
+@pytest.mark.parametrize("after", ["9" * 5000, "-1", "%C2%B2", "x", ""])
+async def test_history_after_nonsense_is_all_of_it(house: House, after: str) -> None:
+    async with watched(house.balancer([house.backend()])) as admin:
+        admin.monitor.end_step(admin.lb.hub.loop.time())
+        assert len((await admin.ask(f"/status.json?after={after}")).json["history"]) == 1
+
+
+async def test_host_of_an_absolute_target_counts(house: House) -> None:
+    async with watched(house.balancer([house.backend()])) as admin:
+        assert (await admin.ask("http://evil.example/status.json")).status == 421
+        assert (await admin.ask("http://127.0.0.1/status.json", Host="evil.example")).status == 200
+
+
 @pytest.mark.parametrize(("method", "path", "allowed"), [("POST", "/", "GET, HEAD"), ("GET", "/control/x", "POST")])
 async def test_other_methods_are_told_which_there_are(house: House, method: str, path: str, allowed: str) -> None:
     async with watched(house.balancer([house.backend()])) as admin:

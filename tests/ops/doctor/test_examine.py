@@ -2,16 +2,17 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import h11
 import pytest
 
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.ops.doctor import concurrency
-from ocr_tcp_lb.ops.doctor import examine as examine_module
 from ocr_tcp_lb.ops.doctor.examine import Findings, Sample, examine
 from ocr_tcp_lb.ops.doctor.show import render
 
@@ -134,20 +135,27 @@ async def test_flask_without_debug_mode_is_only_noted() -> None:
     assert found.bad == []
 
 
-async def test_nobody_there_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_there_is_explained() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-        monkeypatch.setattr(examine_module, "_own_addresses", lambda: {"127.0.0.1"})
         found = await visit(port)
     assert found.bad == [f"connection refused: nobody listens on 127.0.0.1:{port}. Is the service started?"]
 
 
-async def test_service_on_another_interface_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examine_module, "_own_addresses", lambda: {"127.0.0.1", "127.0.0.2"})
-    async with service(only("/")) as port:
-        found = await examine(BackendConfig("b1", "127.0.0.2", port), None, lambda step: None)
-    assert f"but on 127.0.0.1:{port}" in found.bad[0]
+async def test_service_on_another_interface_is_found() -> None:
+    async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.3", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        found = await examine(BackendConfig("b1", "127.0.0.1", port), None, lambda step: None)
+    assert f"but on 127.0.0.3:{port}: name that address" in found.bad[0]
+
+
+async def test_tls_server_that_says_nothing_is_recognized() -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(Path(__file__).parent / "test.pem")
+    async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=context) as server:
+        found = await visit(server.sockets[0].getsockname()[1])
+    assert "speaks https" in found.bad[0]
 
 
 @pytest.mark.parametrize(
@@ -158,8 +166,8 @@ async def test_other_protocols_are_recognized(said: bytes, meaning: str) -> None
     """The first is the alert of a TLS server that is spoken to in plain text."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(said)
+        if await reader.read(4) == b"GET ":  # nothing to say to a TLS client
+            writer.write(said)
         writer.close()
 
     async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:

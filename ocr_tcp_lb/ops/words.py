@@ -1,0 +1,51 @@
+"""Figures in words, the same on the status page and in the terminal; made of what `/status.json` says."""
+
+from typing import Any, Literal
+
+Status = dict[str, Any]
+Mood = Literal["good", "fair", "bad"]
+_MOODS: dict[str, Mood] = {"up": "good", "trial": "fair", "ejected": "bad"}
+
+
+def readiness(status: Status) -> tuple[str, Mood]:
+    """Can it serve?"""
+    if status["is_draining"]:
+        return "draining", "fair"
+    return ("ready", "good") if status["is_ready"] else ("no backend in service", "bad")
+
+
+def state(backend: Status) -> tuple[list[str], Mood]:
+    """What a backend is, the most telling first."""
+    words = [backend["state"]]
+    if backend["trial_in_s"] is not None:
+        words.append(f"trial in {backend['trial_in_s']:.0f} s")
+    if not backend["is_draining"]:
+        return words, _MOODS.get(backend["state"], "fair")
+    return ["draining", *words[backend["state"] == "up" :]], "fair"
+
+
+def figures(backend: Status) -> tuple[str, str, str, str]:
+    """Mean service time, 95th percentile of all of it, requests, errors."""
+    times = milliseconds(backend["service_ms"] or None), milliseconds(backend["p95_ms"])
+    return (*times, f"{backend['requests']:,}", f"{backend['errors']:,}")
+
+
+def error_share(status: Status) -> str:
+    """Errors in per cent of the requests."""
+    share = 100 * status["errors"] / status["requests"] if status["requests"] else 0.0
+    return f"{share:.2g} %"
+
+
+def milliseconds(value: float | None) -> str:
+    """A time, in seconds from 1 s on; `-` for none."""
+    if value is None:
+        return "-"
+    return f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"
+
+
+def span(seconds: float) -> str:
+    """Two units are enough: `3 d 4 h`, `12 min 5 s`."""
+    for unit, size, below, small in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} {seconds % size // small:.0f} {below}"
+    return f"{seconds:.0f} s"
