@@ -137,8 +137,11 @@ class Flow:
         """Whether there is nothing more to read now, after a read that was shorter than it might have been.
 
         Asking for an error takes 0.3 us, another read that finds nothing 1 us. The question is needed: when bytes and a
-        reset come together, libuv reports once and then polls no more.
+        reset come together, libuv reports once and then polls no more. Where sending has met the error already, only
+        reading on finds the end.
         """
+        if self.source.is_broken:
+            return False
         error = self.source.connection_error()
         if error is not None:
             raise SourceBroke(str(error))
@@ -158,6 +161,7 @@ class Flow:
             self.sink.writable = False
             return False
         except OSError as error:
+            self.sink.is_broken = True
             raise SinkBroke(str(error)) from error
         if pipe.fill == 0:
             self._pipe = None

@@ -117,7 +117,7 @@ class Channel:
     backend connection serves one exchange after the other).
     """
 
-    __slots__ = ("_loop", "_writing", "fd", "is_watched", "readable", "sock", "wakeup", "writable")
+    __slots__ = ("_loop", "_writing", "fd", "is_broken", "is_watched", "readable", "sock", "wakeup", "writable")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, wakeup: Fires) -> None:
         self._loop = loop
@@ -127,6 +127,7 @@ class Channel:
         self.readable = False
         self.writable = True
         self.is_watched = False
+        self.is_broken = False  # sending failed: the kernel has told its error, and will not tell it to a reader again
         self._writing = False
 
     def __repr__(self) -> str:
@@ -164,6 +165,9 @@ class Channel:
         except BlockingIOError:
             self.writable = False
             return 0
+        except OSError:
+            self.is_broken = True
+            raise
         if sent < len(data):
             self.writable = False
         return sent
@@ -175,6 +179,9 @@ class Channel:
         except BlockingIOError:
             self.writable = False
             return 0
+        except OSError:
+            self.is_broken = True
+            raise
 
     def want_read(self) -> None:
         """Have the wake-up fired when bytes (or an end, or an error) are there; nothing to do if `is_watched`."""
