@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import ocr_tcp_lb
 from ocr_tcp_lb.balance.fleet import Fleet
 from ocr_tcp_lb.compiled import is_compiled
-from ocr_tcp_lb.config import DEFAULT_ADMIN, Address, Config
+from ocr_tcp_lb.config import DEFAULT_ADMIN, Address, Config, PolicyName
 from ocr_tcp_lb.control import Operator
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.ops.accesslog import Clock, Formatter, json_formatter, text_formatter
@@ -158,9 +158,20 @@ def build_hub(loop: asyncio.AbstractEventLoop, config: Config, on_record: Callab
     """Wire the fleet and the upstreams of a configuration into what the relay shares."""
     specs = [spec_of(one) for one in config.backends]
     queue = config.queue
-    fleet = Fleet(specs, config.policy, queue.size, random.Random(), retries=config.retries, order=queue.order)
+    policy = policy_in_effect(config)
+    fleet = Fleet(specs, policy, queue.size, random.Random(), retries=config.retries, order=queue.order)
     upstreams = {one.name: Upstream(loop, one) for one in config.backends}
     return Hub(loop, config, fleet, upstreams, on_record)
+
+
+def policy_in_effect(config: Config) -> PolicyName:
+    """The policy that serves; in TCP mode `queue` needs limits that were told.
+
+    How long a connection lasts says nothing of a backend's speed, and that one ends before another nothing of what it
+    does at once: learned from them, the limit would stay at 1 and keep clients waiting. The least busy is next then.
+    """
+    is_told = all(backend.concurrency != "auto" for backend in config.backends)
+    return config.policy if config.mode == "http" or config.policy != "queue" or is_told else "least-outstanding"
 
 
 def build_intake(loop: asyncio.AbstractEventLoop, config: Config, *, is_watched: bool) -> Intake | None:
@@ -180,7 +191,7 @@ def announce(config: Config, loop_name: str, addresses: Sequence[Address], *, we
     """Say what was started, on standard error: standard output belongs to the access log."""
     compiled = ", compiled" if is_compiled() else ""
     passed = ", sockets from systemd" if were_passed else ""
-    how = f"{config.mode}, {loop_name} loop{compiled}, policy {config.policy}{passed}"
+    how = f"{config.mode}, {loop_name} loop{compiled}, policy {policy_in_effect(config)}{passed}"
     lines = [f"listening on {', '.join(map(str, addresses))} ({how})"]
     lines += [
         f"backend {one.name} {one.url} (concurrency {one.concurrency}, weight {one.weight:g})"

@@ -55,6 +55,7 @@ class Session:
                 else:
                     persists = await Exchange(hub, client, head).run(ride.claim)
                 client.allow(hub.timeouts.idle_s)
+                del ride, head  # or an idle client would keep its last exchange: 2.3 KiB
         except RequestError as error:
             await self._refuse(error)
         except ClientGone:

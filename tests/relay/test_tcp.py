@@ -55,6 +55,17 @@ async def test_large_streams_arrive_byte_exact_both_ways(house: House) -> None:
     assert hashlib.sha256(got[3]).digest() == hashlib.sha256(down).digest()
 
 
+async def test_connections_wait_for_told_limits_only(house: House) -> None:
+    """Nothing can be learned from long connections: a limit of 1 at first would be one for ever."""
+    backends = [house.backend(), house.backend()]
+    lb = house.balancer(backends, mode="tcp")
+    clients = [await lb.client() for _ in range(6)]
+    accepted = [await backend.accept() for backend in backends for _ in range(3)]
+    assert (lb.in_flight(), lb.waiting) == (6, 0)
+    for end in (*clients, *accepted):
+        end.close()
+
+
 async def test_connections_are_balanced(house: House) -> None:
     backends = [house.backend(), house.backend()]
     lb = house.balancer(backends, mode="tcp")
