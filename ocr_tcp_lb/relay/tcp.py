@@ -31,7 +31,10 @@ class TcpSession:
         self._record.began = time.monotonic()
 
     async def run(self) -> None:
-        """Find a backend, pass bytes until both sides have ended, log; closes the connection, whatever happens."""
+        """Find a backend, pass bytes until both sides have ended, log; closes the connection, whatever happens.
+
+        Without a backend it is reset: an end would look as if somebody had taken the bytes and had nothing to say.
+        """
         hub, client, record = self._hub, self._client, self._record
         hub.deadlines.guard(client)
         claim = Claim(hub, client, None)
@@ -41,13 +44,16 @@ class TcpSession:
                 pass
         except Refusal as refusal:
             record.ending = refusal.code
+            client.break_off()
         except ClientGone:
             record.ending = "client_left"
         except asyncio.CancelledError:
             record.ending = "cancelled"
+            client.break_off()
             raise
         except Exception:
             record.ending = "internal_error"
+            client.break_off()
             log.exception("unexpected error on the connection of %s", client.address)
         finally:
             client.close()
@@ -63,7 +69,8 @@ class TcpSession:
         record.backend = lease.backend.name
         outcome = Outcome.CLIENT_LEFT
         try:
-            outcome = await self._pass_on(await self._connect(lease.backend.name))
+            introduction = self._introduction(lease.backend.name)
+            outcome = await self._pass_on(await self._connect(lease.backend.name), introduction)
             return True
         except AttemptFailed as error:
             failure, outcome = error, error.outcome
@@ -73,18 +80,20 @@ class TcpSession:
             raise failure.as_refusal() from failure
         return False
 
+    def _introduction(self, name: str) -> bytes:
+        version = self._hub.upstreams[name].config.send_proxy
+        return header_for(self._client, version) if version else b""
+
     async def _connect(self, name: str) -> BackendConnection:
         client = self._client
         client.allow(self._hub.timeouts.connect_s)
         return await self._hub.upstreams[name].connect(client.wakeup, lambda: client.expired)
 
-    async def _pass_on(self, connection: BackendConnection) -> Outcome:
+    async def _pass_on(self, connection: BackendConnection, introduction: bytes) -> Outcome:
         client, record = self._client, self._record
         record.connected = time.monotonic()
         tunnel = Tunnel(self._hub, client, connection.channel)
         try:
-            version = connection.upstream.config.send_proxy
-            introduction = header_for(client, version) if version else b""
             await tunnel.run(client.inbox, b"", introduction)
         finally:
             connection.channel.close()
