@@ -105,11 +105,14 @@ class TcpSession:
         return self._judge(tunnel)
 
     def _judge(self, tunnel: Tunnel) -> Outcome:
-        """What came of it: a backend that ends without a word to a client who waits for one is broken, not fast."""
+        """What came of it: a backend that said nothing is not fast, and if it was the one to end it is broken."""
         record = self._record
-        if tunnel.bytes_out or tunnel.ended_by in (None, self._client.channel):
+        if tunnel.bytes_out:
             return Outcome.SERVED
-        if not tunnel.bytes_in and time.monotonic() - record.connected >= ABRUPT_S:
-            return Outcome.CLIENT_LEFT  # it said nothing, and was given up
-        record.ending = "backend_broke"
-        return Outcome.BROKE
+        if tunnel.ended_by not in (None, self._client.channel):
+            if not tunnel.bytes_in and time.monotonic() - record.connected >= ABRUPT_S:
+                return Outcome.CLIENT_LEFT  # the client said nothing either, and was given up
+            record.ending = "backend_broke"
+            return Outcome.BROKE
+        has_listened = tunnel.bytes_in and record.ending == "ok"  # as a collector of logs does
+        return Outcome.CLIENT_ERROR if has_listened else Outcome.CLIENT_LEFT  # well, but nothing is known of its speed

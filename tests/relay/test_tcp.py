@@ -144,7 +144,18 @@ async def test_backend_that_only_listens_is_served_to_its_clients_end(house: Hou
     peer.close()
     assert await client.ended()
     assert (await lb.record()).ending == "ok"
-    assert lb.hub.fleet.backends[0].served == 1
+    (member,) = lb.hub.fleet.backends
+    assert (member.served, member.service.mean_s) == (1, 0.0), "well, and of unknown speed"
+
+
+async def test_connection_on_which_nothing_is_said_tells_nothing_of_its_backend(house: House) -> None:
+    lb, client, peer = await talking(house, b"")
+    client.close()
+    assert await peer.ended()
+    peer.close()
+    assert (await lb.record()).ending == "ok"
+    (member,) = lb.hub.fleet.backends
+    assert (member.served, member.failed, member.service.mean_s) == (0, 0, 0.0)
 
 
 async def test_backend_that_gives_up_a_silent_client_is_neither_broken_nor_fast(
