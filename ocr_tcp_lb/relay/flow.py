@@ -21,7 +21,13 @@ from ocr_tcp_lb.wire.head import Framing
 ROUNDS = 16  # a pump moves at most 16 reads (4 to 16 MiB), then lets other connections have their turn
 CHUNKED_ROUNDS = 1  # a read of 256 KiB may hold 43,000 chunks of one byte, 40 ms of work
 FIRST_READ_BYTES = 64 * KIB  # doubled while the sink takes all: a client that never reads makes us hold little
+FINE_READ_BYTES = 32 * KIB  # 5 ms of such chunks
 UNBOUNDED = 1 << 62
+
+
+def next_read_bytes(payload: int, raw: int) -> int:
+    """How much to read of a chunked body after so much of it: less of chunks so small that their framing weighs."""
+    return FINE_READ_BYTES if 4 * payload < 3 * raw else SCRATCH_BYTES
 
 
 class Flow:
@@ -38,6 +44,7 @@ class Flow:
         "_held",
         "_is_bulk",
         "_left",
+        "_most_read_bytes",
         "_pipe",
         "_pipes",
         "_read_bytes",
@@ -76,6 +83,7 @@ class Flow:
         self._spliceable = chunked is None
         self._is_bulk = not self._until_close  # a stream may be talk; then a copy takes 2 system calls, a pipe 3
         self._read_bytes = FIRST_READ_BYTES
+        self._most_read_bytes = SCRATCH_BYTES
         self._ended = chunked.done if chunked is not None else not self._left
         self.done = self._ended
 
@@ -125,11 +133,11 @@ class Flow:
         sent = self._send(data)
         if sent < len(data):
             self._held = bytes(data[sent:])
-            self._read_bytes = FIRST_READ_BYTES
+            self._read_bytes = min(FIRST_READ_BYTES, self._most_read_bytes)
             return False
         if received < size:
             return self._ended or not self._is_drained()
-        self._read_bytes = min(2 * size, SCRATCH_BYTES)
+        self._read_bytes = min(2 * size, self._most_read_bytes)
         self._is_bulk = True
         return True
 
@@ -206,12 +214,14 @@ class Flow:
             self._left -= len(data)
             self._ended = not self._left
             return data
+        before = self._chunked.body_bytes
         if self._dechunk:
             consumed, payload = self._chunked.payload(data)
             passed: Buffer = b"".join(payload)
         else:
             consumed = self._chunked.feed(data)
             passed = data if consumed == len(data) else data[:consumed]
+        self._most_read_bytes = next_read_bytes(self._chunked.body_bytes - before, consumed)
         if self._chunked.done:
             self._ended = True
             self.surplus = bytes(data[consumed:])

@@ -97,7 +97,10 @@ class Server:
         client.wakeup.drive(self._dismiss(client, 503, message), lambda: None)
 
     async def _dismiss(self, client: Client, status: int, message: str) -> None:
-        """Tell a client that it is one too many, outside of the limit of connections but within another."""
+        """Tell a client that it is one too many, outside of the limit of connections but within another.
+
+        In TCP mode there are no words for it, and the connection is reset.
+        """
         if len(self._turned_away) >= MOST_TURNED_AWAY:
             client.close()
             return
@@ -108,6 +111,8 @@ class Server:
             if hub.config.mode == "http":
                 code, request_id = "too_many_connections", hub.new_request_id()
                 await client.dismiss(error_reply(status, code, message, request_id, retry_after_s=1))
+            else:
+                client.break_off()
         except ClientGone:
             pass
         finally:

@@ -32,7 +32,10 @@ class TcpSession:
         self._record.began = time.monotonic()
 
     async def run(self) -> None:
-        """Find a backend, pass bytes until both sides have ended, log; closes the connection, whatever happens."""
+        """Find a backend, pass bytes until both sides have ended, log; closes the connection, whatever happens.
+
+        Without a backend it is reset: an end would look as if somebody had taken the bytes and had nothing to say.
+        """
         hub, client, record = self._hub, self._client, self._record
         hub.deadlines.guard(client)
         claim = Claim(hub, client, None)
@@ -42,13 +45,16 @@ class TcpSession:
                 pass
         except Refusal as refusal:
             record.ending = refusal.code
+            client.break_off()
         except ClientGone:
             record.ending = "client_left"
         except asyncio.CancelledError:
             record.ending = "cancelled"
+            client.break_off()
             raise
         except Exception:
             record.ending = "internal_error"
+            client.break_off()
             log.exception("unexpected error on the connection of %s", client.address)
         finally:
             client.close()
@@ -64,11 +70,12 @@ class TcpSession:
         record.backend = lease.backend.name
         outcome = Outcome.CLIENT_LEFT
         try:
+            introduction = self._introduction(lease.backend.name)
             connection = await self._connect(lease.backend.name)
             self._hub.prove(lease)
             self._hub.begin_reply(lease)
             try:
-                outcome = await self._pass_on(connection)
+                outcome = await self._pass_on(connection, introduction)
             finally:
                 self._hub.end_reply(lease)
             return True
@@ -80,18 +87,20 @@ class TcpSession:
             raise failure.as_refusal() from failure
         return False
 
+    def _introduction(self, name: str) -> bytes:
+        version = self._hub.upstreams[name].config.send_proxy
+        return header_for(self._client, version) if version else b""
+
     async def _connect(self, name: str) -> BackendConnection:
         client = self._client
         client.allow(self._hub.timeouts.connect_s)
         return await self._hub.upstreams[name].connect(client.wakeup, lambda: client.expired)
 
-    async def _pass_on(self, connection: BackendConnection) -> Outcome:
+    async def _pass_on(self, connection: BackendConnection, introduction: bytes) -> Outcome:
         client, record = self._client, self._record
         record.connected = time.monotonic()
         tunnel = Tunnel(self._hub, client, connection.channel)
         try:
-            version = connection.upstream.config.send_proxy
-            introduction = header_for(client, version) if version else b""
             await tunnel.run(client.inbox, b"", introduction)
         finally:
             connection.channel.close()
@@ -103,11 +112,14 @@ class TcpSession:
         return self._judge(tunnel)
 
     def _judge(self, tunnel: Tunnel) -> Outcome:
-        """What came of it: a backend that ends without a word to a client who waits for one is broken, not fast."""
+        """What came of it: a backend that said nothing is not fast, and if it was the one to end it is broken."""
         record = self._record
-        if tunnel.bytes_out or tunnel.ended_by in (None, self._client.channel):
+        if tunnel.bytes_out:
             return Outcome.SERVED
-        if not tunnel.bytes_in and time.monotonic() - record.connected >= ABRUPT_S:
-            return Outcome.CLIENT_LEFT  # it said nothing, and was given up
-        record.ending = "backend_broke"
-        return Outcome.BROKE
+        if tunnel.ended_by not in (None, self._client.channel):
+            if not tunnel.bytes_in and time.monotonic() - record.connected >= ABRUPT_S:
+                return Outcome.CLIENT_LEFT  # the client said nothing either, and was given up
+            record.ending = "backend_broke"
+            return Outcome.BROKE
+        has_listened = tunnel.bytes_in and record.ending == "ok"  # as a collector of logs does
+        return Outcome.CLIENT_ERROR if has_listened else Outcome.CLIENT_LEFT  # well, but nothing is known of its speed

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from ocr_tcp_lb.config import KIB, Limits
 from ocr_tcp_lb.relay.buffers import SLAB_BYTES, Slabs
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
-from ocr_tcp_lb.relay.flow import Flow
+from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES, Flow, next_read_bytes
 from ocr_tcp_lb.relay.readiness import Buffer, Channel, unread_bytes
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.wire.chunked import ChunkedBody
@@ -110,6 +110,7 @@ class Upload:
     _slab: bytearray | None = None
     gathered = 0
     over = False
+    _read_bytes = SLAB_BYTES
     _surplus = b""
     whole = False  # all of the body was gathered
 
@@ -131,6 +132,8 @@ class Upload:
         if head.framing is Framing.CHUNKED:
             self._chunked = ChunkedBody("client")
         self._begin(first)
+        if self._chunked is not None:  # of which little is known yet
+            self._read_bytes = min(self._read_bytes, FIRST_READ_BYTES)
 
     def _begin(self, first: bytes) -> None:
         if self._chunked is None:
@@ -179,10 +182,11 @@ class Upload:
         return surplus
 
     def gather(self) -> bool:
-        """Read what is there, of a chunked body at most one read; True when `is_gathered`, or no memory is left.
+        """Read what is there, of a chunked body one helping; True when `is_gathered`, or no memory is left.
 
         Raises RequestError for malformed or too large chunked bodies, SourceBroke when the client is gone.
         """
+        helping = 0
         while not self.is_gathered:
             if not self.client.readable:
                 return False
@@ -190,7 +194,7 @@ class Upload:
             if room is None:
                 return True
             try:
-                received = self.client.receive_into(room)
+                received = self.client.receive_into(room[: self._read_bytes])
             except OSError as error:
                 raise SourceBroke(str(error)) from error
             if received is None:
@@ -198,7 +202,8 @@ class Upload:
             if received == 0:
                 raise SourceBroke("the client closed inside the body")
             self._keep(room[:received])
-            if self._chunked is not None:  # see `flow.CHUNKED_ROUNDS`
+            helping += received
+            if self._chunked is not None and helping >= self._read_bytes:  # see `flow.CHUNKED_ROUNDS`
                 return self.is_gathered
         return True
 
@@ -238,7 +243,9 @@ class Upload:
 
     def _follow(self, data: Buffer) -> int:
         assert self._chunked is not None
+        before = self._chunked.body_bytes
         consumed = self._chunked.feed(data)
+        self._read_bytes = next_read_bytes(self._chunked.body_bytes - before, consumed)
         if self._chunked.body_bytes > self._limit:
             raise _too_large(self._limit)
         self.whole = self._chunked.done

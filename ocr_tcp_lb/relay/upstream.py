@@ -178,6 +178,7 @@ class Upstream:
             elif code:
                 raise OSError(code, errno.errorcode.get(code, "connect failed"))
         except BaseException:
+            channel.reset_on_close()  # it may stand by now: nobody is to take it for an empty stream
             channel.close()
             raise
         return channel

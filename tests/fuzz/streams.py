@@ -147,6 +147,7 @@ class StreamWorld(World):
         super()._check()
         if self.backend is None:
             assert not self.client.got
+            assert self.client.ending != "end", "nobody has heard it, and it looks as if somebody had"
             return
         both = self.client, self.backend
         for one, other in (both, both[::-1]):

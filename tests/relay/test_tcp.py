@@ -9,7 +9,7 @@ import pytest
 from ocr_tcp_lb.config import BackendConfig, QueueConfig, Timeouts
 from ocr_tcp_lb.relay import tcp as tcp_module
 
-from .support import House, free_port, pattern, until
+from .support import Balancer, House, Peer, free_port, pattern, until
 
 
 async def test_connection_is_passed_on_as_it_is(house: House) -> None:
@@ -104,13 +104,13 @@ async def test_connection_waits_for_a_slot(house: House) -> None:
     assert await peer.read(5) == b"ahead"
 
 
-async def test_connection_that_waits_too_long_is_closed(house: House) -> None:
+async def test_connection_that_waits_too_long_is_reset(house: House) -> None:
     backend = house.backend()
     lb = house.balancer([backend.config("b1", concurrency=1)], mode="tcp", queue=QueueConfig(timeout_s=0.05))
     await lb.client()
     await until(lambda: lb.in_flight() == 1)
     second = await lb.client()
-    assert (await second.read_to_end())[0] == b""
+    assert await second.read_to_end() == (b"", "reset"), "nobody has taken its bytes"
     assert (await lb.record()).ending == "queue_timeout"
 
 
@@ -124,17 +124,23 @@ async def test_idle_connection_is_closed(house: House) -> None:
     assert (await lb.record()).ending == "idle_timeout"
 
 
-@pytest.mark.parametrize("how", ["close", "reset"])
-@pytest.mark.parametrize("first", [b"hello", b""], ids=["asked", "silent"])
-async def test_backend_that_ends_without_a_word_is_broken_and_not_fast(house: House, how: str, first: bytes) -> None:
+async def talking(house: House, first: bytes) -> tuple[Balancer, Peer, Peer]:
+    """A client whose first bytes, if any, its backend has heard."""
     backend = house.backend()
     lb = house.balancer([backend], mode="tcp")
     client = await lb.client()
     await client.send(first)
     peer = await backend.accept()
     assert await peer.read(len(first)) == first
-    for _ in range(20):  # so that the balancer sees the connection stand, and then break
+    for _ in range(20):  # so that the balancer has seen the connection stand
         await asyncio.sleep(0)
+    return lb, client, peer
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.parametrize("first", [b"hello", b""], ids=["asked", "silent"])
+async def test_backend_that_ends_without_a_word_is_broken_and_not_fast(house: House, how: str, first: bytes) -> None:
+    lb, client, peer = await talking(house, first)
     getattr(peer, how)()
     await client.read_to_end()
     client.close()
@@ -144,27 +150,31 @@ async def test_backend_that_ends_without_a_word_is_broken_and_not_fast(house: Ho
 
 
 async def test_backend_that_only_listens_is_served_to_its_clients_end(house: House) -> None:
-    backend = house.backend()
-    lb = house.balancer([backend], mode="tcp")
-    client = await lb.client()
-    await client.send(b"a line for the log")
+    lb, client, peer = await talking(house, b"a line for the log")
     client.finish()
-    peer = await backend.accept()
-    assert await peer.read_to_end() == (b"a line for the log", "end")
+    assert await peer.ended()
     peer.close()
     assert await client.ended()
     assert (await lb.record()).ending == "ok"
-    assert lb.hub.fleet.backends[0].served == 1
+    (member,) = lb.hub.fleet.backends
+    assert (member.served, member.service.mean_s) == (1, 0.0), "well, and of unknown speed"
+
+
+async def test_connection_on_which_nothing_is_said_tells_nothing_of_its_backend(house: House) -> None:
+    lb, client, peer = await talking(house, b"")
+    client.close()
+    assert await peer.ended()
+    peer.close()
+    assert (await lb.record()).ending == "ok"
+    (member,) = lb.hub.fleet.backends
+    assert (member.served, member.failed, member.service.mean_s) == (0, 0, 0.0)
 
 
 async def test_backend_that_gives_up_a_silent_client_is_neither_broken_nor_fast(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tcp_module, "ABRUPT_S", 0.0)
-    backend = house.backend()
-    lb = house.balancer([backend], mode="tcp")
-    client = await lb.client()
-    peer = await backend.accept()
+    lb, client, peer = await talking(house, b"")
     peer.close()
     assert await client.ended()
     client.close()

@@ -9,6 +9,7 @@ import pytest
 from ocr_tcp_lb.config import Limits
 from ocr_tcp_lb.relay.buffers import SLAB_BYTES, Slabs
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
+from ocr_tcp_lb.relay.flow import FINE_READ_BYTES, FIRST_READ_BYTES
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.relay.upload import SMALL_SLAB_BYTES, STREAMED_SHARE, HeldBody, Upload, receive
@@ -200,6 +201,32 @@ async def test_body_that_comes_at_once_is_held_in_few_pieces(desk: Desk) -> None
     assert isinstance(upload, Upload)
     desk.gather(upload, pattern(3 * SLAB_BYTES))
     assert len(upload._pieces) == 3
+    upload.close()
+
+
+@pytest.mark.parametrize(("chunk", "most"), [(b"1\r\nx\r\n", FINE_READ_BYTES), (chunked(bytes(4000))[:-5], SLAB_BYTES)])
+@pytest.mark.parametrize("held", [True, False])
+async def test_tiny_chunks_are_read_in_small_helpings(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, chunk: bytes, most: int, held: bool
+) -> None:
+    sizes: list[int] = []
+    real = Channel.receive_into
+
+    def measured(channel: Channel, view: memoryview) -> int | None:
+        sizes.append(len(view))
+        return real(channel, view)
+
+    monkeypatch.setattr(Channel, "receive_into", measured)
+    upload = desk.upload(CHUNKED, limits=Limits() if held else Limits(request_buffer_bytes=0))
+    upload.start(HEAD)
+    body = chunk * (800_000 // len(chunk)) + b"0\r\n\r\n"
+    if held:
+        assert desk.gather(upload, body)
+    else:
+        assert desk.sent(upload, body) == HEAD + body
+    assert sizes[0] <= FIRST_READ_BYTES
+    assert FINE_READ_BYTES // 2 <= max(sizes[1:]) <= most
+    assert most == FINE_READ_BYTES or max(sizes) > FINE_READ_BYTES
     upload.close()
 
 
