@@ -88,10 +88,10 @@ class Ranking:
         if is_shut or in_flight >= backend.limiter.limit:
             place.entry = None
         elif in_flight < sure:
-            old, heap = place.entry, self._free
+            heap = self._free
             # the load is below 1, so that its sum with the step orders by step, then by load
             entry = place.entry = (place.bucket + in_flight / sure, backend.last_turn, backend.number, place)
-            if heap and heap[0] is old:  # the usual case of `_put`: the backend that was chosen last
+            if heap and heap[0][-1].entry is not heap[0]:  # the top is void: most often the backend chosen last
                 heapq.heapreplace(heap, entry)
             else:
                 self._put(heap, entry)
