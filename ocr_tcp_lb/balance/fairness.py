@@ -44,6 +44,13 @@ class _Share:
             return dues[0][2]
         return ranks[0][2]
 
+    def forget_those_who_left(self, waiting: Mapping[Ticket, Turn]) -> None:
+        """Drop the entries of tickets that wait no more, once they are the most."""
+        if len(self.ranks) > 2 * self.waiting + 64:
+            for heap in (self.ranks, self.dues):
+                heap[:] = [entry for entry in heap if entry[2] in waiting]
+                heapq.heapify(heap)
+
 
 class FairLane:
     """Tickets of one priority."""
@@ -76,6 +83,7 @@ class FairLane:
             heapq.heappush(share.dues, (turn.due_at, number, ticket))
         share.waiting += 1
         self._waiting[ticket] = turn
+        share.forget_those_who_left(self._waiting)
 
     def discard(self, ticket: Ticket) -> float:
         """Remove a ticket wherever it stands, which costs its key nothing; return its cost."""

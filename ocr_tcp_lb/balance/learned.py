@@ -14,7 +14,7 @@ An error upwards costs 2 %, one downwards starves a worker: probing goes on for 
 
 Measured (`python -m bench.sim --policy queue/auto`: 16 fleets, 5 seeds, relative to the all-knowing FIFO queue): mean
 0.98, p99 0.87, mean of the first 400 requests 1.04. The worst fleet, workers that share a CPU, has a mean of 1.06 and
-1.20 cold. Known to be weak: a shared CPU whose queue never empties is never seen alone, and may pass for as many as 5.
+1.21 cold. Known to be weak: a shared CPU whose queue never empties is never seen alone, and may pass for as many as 5.
 """
 
 import math
@@ -48,7 +48,8 @@ class ByLevel:
     MEMORY = 0.97  # about 33 answers
     FADE = 0.995  # the same while there is no company: what was seen 200 answers ago may be over
     DOUBT = 4.0  # weight of the prior belief in 0, in units of log(level) squared
-    FEW_ALONE = 40.0  # the first answers alone are the shortest ones: two say little, and ten nearly all
+    FEW_ALONE = 40.0  # the first answers alone are the shortest ones: one or two say little, and ten nearly all
+    LEAST_ALONE = 4.0  # added to the square of their count, so that one or two do say something
     NOISE = 0.25  # variance of the logarithm to begin with: pages of much the same kind
 
     def __init__(self) -> None:
@@ -100,7 +101,7 @@ class ByLevel:
         """The elasticity, drawn towards 0 while there is little evidence."""
         if not self._alone_count:
             return 0.0
-        return self._gain / (self._sxx + self.DOUBT * (1 + self.FEW_ALONE / (4 + self._alone_count**2)))
+        return self._gain / (self._sxx + self.DOUBT * (1 + self.FEW_ALONE / (self.LEAST_ALONE + self._alone_count**2)))
 
     @property
     def shape(self) -> float:

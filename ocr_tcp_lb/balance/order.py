@@ -1,15 +1,15 @@
 """`--order size`: short requests first, but nobody is made late who need not be.
 
 A waiting request counts as if it had come later than it did, by some of its own expected service times: the more, the
-larger it is, because the more the others gain. So it is overtaken only by smaller ones that come within AGEING_MOST of
-its service times. Where that would make it late, it goes first, just in time. Late is what one in 50 of those who wait
-would be in a FIFO queue, which is estimated from the work that each request finds waiting. Whoever is late already
-gains nothing by going first any more, and keeps its place by rank.
+larger it is, because the more the others gain. Where that would make it late, it goes first, just in time. Late is what
+one in 50 of those who wait would be in a FIFO queue, which is estimated from the work that each request finds waiting.
+Whoever is late already gains nothing by going first any more, and keeps its place by rank. Nobody is overtaken, for
+whatever reason, by those that come later than AGEING_MOST of its service times after it.
 
 Measured (`python -m bench.sim --fleet bimodal --policy queue/told/size`: nine small ones to each that takes ten times
-as long): mean 0.77 and p99 1.05 of the FIFO ideal's, and with 20 seeds 0.81 and 1.01. With the first rule alone they
-are 0.75 and 1.14. Ranks of one service time for all sizes give 0.81 and 1.08, half of that 0.88 and 1.03. The price is
-the longest wait of all, 1.9 times that of the FIFO queue. Over 16 fleets, mean and p99 go from 0.97 and 0.86 with
+as long): mean 0.78 and p99 1.05 of the FIFO ideal's. With 20 seeds they are 0.80 and 1.02; the first rule alone gives
+0.75 and 1.14, ranks of one service time for all sizes 0.81 and 1.08, of half of one 0.88 and 1.03. The price is the
+longest wait of all, 1.9 times that of the FIFO queue. Over 16 fleets, mean and p99 go from 0.97 and 0.86 with
 `--order fifo` to 0.92 and 0.89.
 """
 

@@ -85,15 +85,14 @@ class Ranking:
         in_flight, sure = backend.in_flight, backend.limiter.sure
         # `is_eligible` written out: this runs twice a request
         is_shut = not backend.health.takes_requests or backend.is_draining or backend.is_silent
-        old = place.entry
-        number = place.entry = old + 1
+        number = place.entry = place.entry + 1
         if is_shut or in_flight >= backend.limiter.limit:
             pass
         elif in_flight < sure:
             heap = self._free
             # The load is below 1, so that its sum with the step orders by step, then by load.
             entry = (place.bucket + in_flight / sure, backend.last_turn, backend.number, number, place)
-            if heap and heap[0][-1] is place and heap[0][-2] == old:  # the usual case: the backend that was chosen last
+            if heap and heap[0][-1].entry != heap[0][-2]:  # the top is void: most often the backend chosen last
                 heapq.heapreplace(heap, entry)
             else:
                 self._put(heap, entry)

@@ -115,6 +115,16 @@ def test_whoever_leaves_costs_nothing() -> None:
     assert lane.first(0.0) is stayer
 
 
+def test_memory_of_tickets_that_left_is_bounded_while_the_first_one_waits() -> None:
+    lane = FairLane()
+    first = push(lane, "a")
+    for _ in range(1000):
+        lane.discard(push(lane, "a", Turn(1.0, due_at=1.0, late_at=2.0)))
+    share = lane._shares["a"]
+    assert len(share.ranks) + len(share.dues) < 300
+    assert [take(lane), take(lane)] == [first, None]
+
+
 def test_memory_of_keys_that_left_is_bounded() -> None:
     lane = FairLane()
     for number in range(1000):
