@@ -4,6 +4,7 @@
 
 Drains bodies by Content-Length or by chunks and answers 1 KB of JSON that says how many bytes came, or with
 `?bytes=N`, N bytes. A wrong path is 404, a missing X-Forwarded-For 400: a balancer that skips its job is found out.
+WebSocket messages come back as they were (those of `bench.messages`: one frame each, at most 64 KB, masked with zeros).
 """
 
 import asyncio
@@ -14,13 +15,15 @@ import sys
 from typing import cast
 
 from bench.loops import run
-from bench.workloads import PLAIN, REPLY_BYTES, SERVED
+from bench.messages import ACCEPTED, PLAIN, REPLY_BYTES, SERVED
 
 BUFFER_BYTES = 256 * 1024
+FRAME_HEAD_BYTES = 8  # 2, a length of 2, a mask of 4
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 _FORWARDED = re.compile(rb"\r\nx-forwarded-for:", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
+_UPGRADE = re.compile(rb"\r\nupgrade: *websocket", re.IGNORECASE)
 _DOWNLOAD = re.compile(rb"[?&]bytes=(\d+)")
 
 _shared = memoryview(bytearray(BUFFER_BYTES))  # one thread, and nothing is kept in it between two reads
@@ -71,6 +74,26 @@ class Chunks:
         self._skip = size + 2 if size else 0
 
 
+class Frames:
+    """Turns a client's messages into the service's: the same without the mask."""
+
+    def __init__(self) -> None:
+        self._came = b""
+
+    def feed(self, data: memoryview) -> bytes:
+        """Take what came; return what is to be sent back."""
+        came = self._came + bytes(data)
+        at, out = 0, []
+        while len(came) - at >= FRAME_HEAD_BYTES:
+            end = at + FRAME_HEAD_BYTES + int.from_bytes(came[at + 2 : at + 4], "big")
+            if end > len(came):
+                break
+            out.append(b"\x82\x7e" + came[at + 2 : at + 4] + came[at + FRAME_HEAD_BYTES : end])
+            at = end
+        self._came = came[at:]
+        return b"".join(out)
+
+
 class Service(asyncio.BufferedProtocol):
     """One connection."""
 
@@ -82,6 +105,7 @@ class Service(asyncio.BufferedProtocol):
         self._status = 200
         self._size = REPLY_BYTES
         self._close = False
+        self._frames: Frames | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
@@ -91,6 +115,9 @@ class Service(asyncio.BufferedProtocol):
 
     def buffer_updated(self, count: int) -> None:
         data = _shared[:count]
+        if self._frames is not None:
+            self._transport.write(self._frames.feed(data))
+            return
         if self._left:
             self._left -= count
         elif self._chunks is not None:
@@ -115,6 +142,10 @@ class Service(asyncio.BufferedProtocol):
         download = _DOWNLOAD.search(target)
         self._size = int(download[1]) if download else REPLY_BYTES
         self._close = bool(_CLOSE.search(head))
+        if _UPGRADE.search(head) and self._status == 200:
+            self._frames = Frames()
+            self._transport.write(ACCEPTED)
+            return False
         length = _LENGTH.search(head)
         self._received = int(length[1]) if length else 0
         self._left = self._received - len(rest) if length else 0

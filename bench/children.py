@@ -1,25 +1,39 @@
 """Processes of a run: each started as our own child on a free loopback port, and ended by its own handle."""
 
 import json
+import resource
+import selectors
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from bench import peers
+from bench.load import DEADLINE_S, Order
 from bench.peers import Peer, Place
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = peers.ROOT
 START_DEADLINE_S = 15.0
 END_DEADLINE_S = 10.0
-LOAD_DEADLINE_S = 150.0
+LOAD_DEADLINE_S = DEADLINE_S + 10
 STARTS = 3  # another process may take a free port before the child does
+TOLD_BYTES = 2000  # of the last words of a process that died
 
 
 class BenchError(Exception):
     """A run cannot go on; the text says why."""
+
+
+def raise_descriptor_limit() -> int:
+    """Let this process and its children open as many files as the system allows; return how many that is."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
 
 
 def free_port() -> int:
@@ -38,8 +52,10 @@ def end(process: subprocess.Popen[Any]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with suppress(BrokenPipeError):
+                pipe.close()
 
 
 class Backends:
@@ -62,14 +78,16 @@ class Backends:
 class Balancer:
     """One running peer."""
 
-    def __init__(self, peer: Peer, backend_ports: list[int], directory: Path, options: tuple[str, ...]) -> None:
+    def __init__(self, peer: Peer, backend_ports: Sequence[int], home: Path, place: dict[str, Any]) -> None:
+        """Start it; `place` has what a `Place` has beside its port, its services and its directory."""
+        self._peer = peer
         for attempt in range(STARTS):
-            home = directory / f"{peer.name}-{attempt}"
-            home.mkdir(parents=True)
+            directory = home / str(attempt)
+            directory.mkdir(parents=True)
             self.port = free_port()
-            said = home / "output"
-            with said.open("wb") as output:
-                command = peer.command(Place(self.port, backend_ports, home, options))
+            self._said = directory / "output"
+            with self._said.open("wb") as output:
+                command = peer.command(Place(self.port, backend_ports, directory, **place))
                 self._process = subprocess.Popen(
                     command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
                 )
@@ -77,7 +95,7 @@ class Balancer:
             if self._accepts():
                 return
             end(self._process)
-        raise BenchError(f"{peer.title} did not start:\n{said.read_text(errors='replace')}")
+        raise BenchError(f"{peer.title} did not start: {self._last_words()}")
 
     def _accepts(self) -> bool:
         deadline = time.monotonic() + START_DEADLINE_S
@@ -87,16 +105,62 @@ class Balancer:
             time.sleep(0.02)
         return False
 
+    def _last_words(self) -> str:
+        with self._said.open("rb") as said:
+            said.seek(max(0, self._said.stat().st_size - TOLD_BYTES))
+            return said.read().decode(errors="replace").strip() or "without a word"
+
+    def check(self) -> None:
+        """Raise BenchError if it has ended."""
+        code = self._process.poll()
+        if code is not None:
+            raise BenchError(f"{self._peer.title} died with code {code}: {self._last_words()}")
+
     def close(self) -> None:
         """End it."""
         end(self._process)
 
 
-def generate_load(workload: str, port: int, requests: int) -> dict[str, Any]:
-    """Run the load generator in a process of its own; return what it saw."""
-    command = [sys.executable, "-m", "bench.load", workload, str(port), str(requests)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LOAD_DEADLINE_S)
-    if done.returncode:
-        raise BenchError(f"the load generator failed:\n{done.stderr}")
-    seen: dict[str, Any] = json.loads(done.stdout)
-    return seen
+class Load:
+    """The load generator with its connections open, ready to send."""
+
+    def __init__(self, order: Order) -> None:
+        command = [sys.executable, "-m", "bench.load", json.dumps(asdict(order))]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        try:
+            self._hear()
+        except BaseException:
+            end(self._process)
+            raise
+
+    def send(self) -> dict[str, Any]:
+        """Have it send everything; return what it saw."""
+        stdin = self._process.stdin
+        assert stdin is not None
+        with suppress(BrokenPipeError):  # `_hear` says why
+            stdin.write("\n")
+            stdin.flush()
+        seen: dict[str, Any] = json.loads(self._hear())
+        return seen
+
+    def _hear(self) -> str:
+        stdout, stderr = self._process.stdout, self._process.stderr
+        assert stdout is not None
+        assert stderr is not None
+        line = stdout.readline() if _is_readable(stdout) else ""
+        if line:
+            return line
+        self._process.kill()
+        said = stderr.read().strip().splitlines()
+        raise BenchError(f"the load generator failed: {said[-1] if said else 'it does not answer'}")
+
+    def close(self) -> None:
+        """Close its connections, and it."""
+        end(self._process)
+
+
+def _is_readable(pipe: IO[str]) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        return bool(selector.select(LOAD_DEADLINE_S))

@@ -30,7 +30,7 @@ from bench.children import ROOT, BenchError, end, free_port
 from bench.live_peers import LIVE_PEERS, LivePeer, Site
 from bench.live_workers import to_json
 from bench.sim_engine import Ideal, Request, Scheduler, Simulation
-from bench.sim_fleets import FLEETS, Arrival, FleetCase
+from bench.sim_fleets import FLEETS, RESPONSE_TIMEOUT_S, Arrival, FleetCase
 from bench.sim_workers import WorkerSpec
 
 TIME_SCALE = 0.4  # a mean request takes 100 ms at the usual worker, not 250; longer in fleets that do more at once:
@@ -48,7 +48,9 @@ LIVE_FLEETS = (
     "12 mixed",
     "sharing a CPU",
     "500 in 2 ms",
+    "hang",
     "kill and return",
+    "burst",
     "drift",
 )
 
@@ -83,6 +85,12 @@ def live_case(case: FleetCase, requests: int) -> FleetCase:
     return replace(case, workers=tuple(map(scaled, case.workers)), useful=useful)
 
 
+def response_timeout_s(case: FleetCase) -> float:
+    """Return the time-out of all peers: short where somebody hangs, so that it is met often within a run."""
+    hangs = any(spec.faults.hangs_from < math.inf for spec in case.workers)
+    return RESPONSE_TIMEOUT_S * TIME_SCALE if hangs else 60.0
+
+
 class Rig:
     """One peer before workers of its own."""
 
@@ -97,7 +105,7 @@ class Rig:
         self.port = free_port()
         directory.mkdir()
         output = self._stack.enter_context((directory / "output").open("wb"))
-        site = Site(self.port, case.workers, ports, directory)
+        site = Site(self.port, case.workers, ports, directory, response_timeout_s(case))
         self._balancer = subprocess.Popen(peer.command(site), cwd=ROOT, stdout=output, stderr=output)
         self._stack.callback(end, self._balancer)
 

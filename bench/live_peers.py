@@ -23,6 +23,7 @@ class Site:
     workers: Sequence[WorkerSpec]
     ports: Sequence[int]
     directory: Path
+    response_timeout_s: float = 60.0
 
     def write(self, name: str, text: str) -> str:
         """Write a configuration file; return its path."""
@@ -45,7 +46,8 @@ def _ours(*options: str, is_told: bool) -> Callable[[Site], list[str]]:
         for port, spec in zip(site.ports, site.workers, strict=True):
             told = f",concurrency={spec.concurrency}" if is_told else ""
             words += ["--backend", f"http://127.0.0.1:{port}{SERVED}{told}"]
-        return [*words, "--queue-size", "10000", "--access-log", "off", "--admin", "off", *options]
+        words += ["--queue-size", "10000", "--response-timeout", f"{site.response_timeout_s:g}"]
+        return [*words, "--access-log", "off", "--admin", "off", *options]
 
     return command
 
@@ -58,6 +60,7 @@ def _haproxy(*, is_told: bool) -> Callable[[Site], list[str]]:
                 line = f"    server s{number} 127.0.0.1:{port}"
                 text = text.replace(f"{line}\n", f"{line} maxconn {spec.concurrency}\n")
             text = text.replace("timeout connect 5s", "timeout connect 5s\n    timeout queue 60s")
+        text = text.replace("timeout server 60s", f"timeout server {site.response_timeout_s * 1000:.0f}ms")
         return [program("haproxy") or "haproxy", "-db", "-f", site.write("haproxy.cfg", text)]
 
     return command
@@ -65,6 +68,8 @@ def _haproxy(*, is_told: bool) -> Callable[[Site], list[str]]:
 
 def _nginx(site: Site) -> list[str]:
     text = configs.nginx(site.port, site.ports, str(site.directory))
+    timeout = f"proxy_read_timeout {site.response_timeout_s * 1000:.0f}ms;"
+    text = text.replace("proxy_http_version 1.1;", f"proxy_http_version 1.1;\n            {timeout}")
     return [program("nginx") or "nginx", "-e", "stderr", "-c", site.write("nginx.conf", text)]
 
 

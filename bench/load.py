@@ -1,26 +1,49 @@
 """The load generator: sends exactly N requests of a workload, checks every reply, prints what it saw as JSON.
 
-    python -m bench.load WORKLOAD PORT REQUESTS
+    python -m bench.load ORDER      (JSON of `Order`)
 
-Closed loop: each connection has one request under way, and sends the next when the reply has come. Every reply
-must be a 200 of the expected length which confirms the bytes sent; the rest are counted and described in `errors`.
+It opens all connections and prints a line; a line on its standard input lets it send; it prints what it saw, and
+closes the connections when its standard input ends. So opening and closing are no part of what is measured, except
+where the workload is a connection for each request.
+
+Closed loop: each connection has one request under way, and sends the next when the reply has come. Open loop (a rate
+is given): requests are sent at their times whatever became of the others, and a latency counts from that time, so
+that a stalled balancer cannot slow its own examination down (no coordinated omission).
 """
 
 import asyncio
 import json
-import re
+import selectors
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
-from bench.loops import run
-from bench.workloads import BY_NAME, REPLY_BYTES, Workload
+from bench import loops
+from bench.messages import KIB, UPGRADE, direct
+from bench.replies import Echo, HttpReply
+from bench.workloads import BY_NAME, Workload
 
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 DEADLINE_S = 120.0
+OPENED_AT_ONCE = 64
+MOST_CONNECTIONS = 900  # of an open loop: select(2) takes no more than 1024 descriptors
+PERCENTILES = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be sent."""
+
+    workload: str
+    port: int
+    clients: int
+    requests: int
+    rate: float = 0.0  # requests a second; 0: closed loop
+    is_primed: bool = False  # each connection is served once before it counts as open
+    is_direct: bool = False  # there is no balancer: the requests look as if there were
 
 
 @dataclass
@@ -28,128 +51,234 @@ class Tally:
     """What is still to be sent, and what came of the rest."""
 
     workload: Workload
-    requests: int
+    order: Order
     begun: int = 0
     times_s: list[float] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
-    ended: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def next(self) -> bytes | None:
-        """The next request, None when all are under way."""
-        if self.begun == self.requests:
-            return None
+    @property
+    def has_more(self) -> bool:
+        """Whether requests are still to be sent."""
+        return self.begun < self.order.requests
+
+    def next(self) -> bytes:
+        """The next request."""
         self.begun += 1
-        return self.workload.request(self.begun - 1)
+        request = self.workload.request(self.begun - 1)
+        return direct(request) if self.order.is_direct else request
 
     def count(self, time_s: float, error: str = "") -> None:
         """One request has ended."""
         if error:
             self.errors[error] += 1
         self.times_s.append(time_s)
-        if len(self.times_s) == self.requests and not self.ended.done():
-            self.ended.set_result(None)
+        if len(self.times_s) == self.order.requests:
+            self.ended.set()
+
+
+class Crew:
+    """All clients of one run."""
+
+    def __init__(self, order: Order) -> None:
+        self.tally = Tally(BY_NAME[order.workload], order)
+        self.order = order
+        self.free: deque[Client] = deque()  # of an open loop
+        self._due = 0  # how many requests of an open loop have come due
+        self._late: deque[float] = deque()  # when they were, of those for which there is no connection
+        self._connections = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open_all(self) -> None:
+        """Open the connections that are there before the first request."""
+        opening = asyncio.Semaphore(OPENED_AT_ONCE)
+
+        async def open_one() -> None:
+            async with opening:
+                self.free.append(await self._open())
+
+        await asyncio.gather(*(open_one() for _ in range(self.order.clients)))
+
+    async def _open(self) -> "Client":
+        loop = asyncio.get_running_loop()
+        _, client = await loop.create_connection(lambda: Client(self), "127.0.0.1", self.order.port)
+        self._connections += 1
+        await client.opened
+        return client
+
+    async def send_all(self) -> float:
+        """Send all requests; return how long it took."""
+        began = time.monotonic()
+        if self.order.rate:
+            self._keep_pace(began)
+        elif self.tally.workload.reconnects:
+            for _ in range(min(self.order.clients, self.order.requests)):
+                self._spawn(None)
+        else:
+            for client in list(self.free):
+                client.send_next()
+        await self.tally.ended.wait()
+        return time.monotonic() - began
+
+    def _keep_pace(self, due: float) -> None:
+        """Send every request that is due, and come back for the next one."""
+        while self._due < self.order.requests and due <= time.monotonic():
+            self._due += 1
+            if self.free:
+                self.free.popleft().send(self.tally.next(), due)
+            elif self._connections + len(self._tasks) < MOST_CONNECTIONS:
+                self._spawn(due)
+            else:
+                self._late.append(due)
+            due += 1 / self.order.rate
+        if self._due < self.order.requests:
+            asyncio.get_running_loop().call_at(due, self._keep_pace, due)
+
+    def _spawn(self, due: float | None) -> None:
+        """Open another connection and send a request on it."""
+        task = asyncio.ensure_future(self._join(due))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _join(self, due: float | None) -> None:
+        due = due or time.monotonic()
+        try:
+            client = await self._open()
+        except OSError as error:
+            if self.tally.has_more:
+                self.tally.next()
+                self.tally.count(time.monotonic() - due, f"cannot connect: {error.strerror}")
+                await asyncio.sleep(0)
+                self.replace()
+        else:
+            if self.tally.has_more:
+                client.send(self.tally.next(), due)
+
+    def finished(self, client: "Client") -> None:
+        """A client has its reply."""
+        if not self.order.rate:
+            client.send_next()
+        elif self._late:
+            client.send(self.tally.next(), self._late.popleft())
+        else:
+            self.free.append(client)
+
+    def replace(self) -> None:
+        """A connection is gone, or could not be made."""
+        if self._late:
+            self._spawn(self._late.popleft())
+        elif not self.order.rate and self.tally.has_more:
+            self._spawn(None)
+
+    def lost(self, client: "Client") -> None:
+        """A connection has ended."""
+        self._connections -= 1
+        with suppress(ValueError):
+            self.free.remove(client)
+        self.replace()
 
 
 class Client(asyncio.Protocol):
-    """One connection; `over` is set when it has closed."""
+    """One connection."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+        self._tally = crew.tally
+        self._reply = Echo(KIB) if self._tally.workload.is_websocket else HttpReply(self._tally.workload)
         self._is_waiting = False
         self._began = 0.0
-        self._start = b""  # of the reply: its head, and as much of its body as is looked at
-        self._in_head = True
-        self._left = 0  # bytes of the body still to come
-        self._error = ""
-        self._closes = False
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._greeting = b""
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
-        self._send()
+        if self._tally.workload.is_websocket:
+            self._transport.write(UPGRADE)
+        elif self._crew.order.is_primed:
+            self._transport.write(self._tally.workload.request(0))
+        else:
+            self.opened.set_result(None)
 
-    def _send(self) -> None:
-        request = self._tally.next()
-        if request is None:
-            self._transport.close()
-            return
+    def send_next(self) -> None:
+        """Send the next request, if there is one."""
+        if self._tally.has_more:
+            self.send(self._tally.next(), time.monotonic())
+
+    def send(self, request: bytes, began: float) -> None:
+        """Send this request, which counts from `began`."""
         self._is_waiting = True
-        self._start, self._in_head, self._error = b"", True, ""
-        self._began = time.perf_counter()
+        self._began = began
+        self._reply.begin()
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            self._start += data
-            end = self._start.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            self._judge_head(self._start[: end + 2])
-            self._left -= len(self._start) - end - 4
-        else:
-            self._left -= len(data)
-            if len(self._start) < REPLY_BYTES:
-                self._start += data
-        if self._left <= 0:
+        if not self.opened.done():
+            self._greet(data)
+        elif self._reply.feed(data):
             self._finish()
 
-    def _judge_head(self, head: bytes) -> None:
-        workload = self._tally.workload
-        self._in_head = False
-        length = _LENGTH.search(head)
-        self._left = int(length[1]) if length else 0
-        self._closes = bool(_CLOSE.search(head))
-        if b" 200 " not in head[:13]:
-            self._error = head[: head.index(b"\r\n")].decode("latin-1")
-        elif self._left != workload.reply_bytes:
-            self._error = f"a reply of {self._left} bytes instead of {workload.reply_bytes}"
+    def _greet(self, data: bytes) -> None:
+        """What comes back before the connection counts as open."""
+        if not self._tally.workload.is_websocket:
+            if self._reply.feed(data):
+                self._settle(self._reply.error)
+            return
+        self._greeting += data
+        if b"\r\n\r\n" in self._greeting:
+            self._settle("" if b" 101 " in self._greeting[:13] else "no 101 Switching Protocols")
+
+    def _settle(self, error: str) -> None:
+        if error:
+            self.opened.set_exception(ConnectionError(error))
+        else:
+            self.opened.set_result(None)
 
     def _finish(self) -> None:
-        error = self._error
-        if not error and self._left < 0:
-            error = "bytes after the reply"
-        if not error and b'{"received": %d,' % self._tally.workload.body_bytes not in self._start:
-            error = "not all of the body arrived"
         self._is_waiting = False
-        self._tally.count(time.perf_counter() - self._began, error)
-        if self._tally.workload.reconnects or self._closes:
+        self._tally.count(time.monotonic() - self._began, self._reply.error)
+        if self._tally.workload.reconnects or self._reply.closes:
             self._transport.close()
         else:
-            self._send()
+            self._crew.finished(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._is_waiting:
             self._is_waiting = False
-            self._tally.count(time.perf_counter() - self._began, "the connection was closed before the reply")
-        if not self.over.done():
-            self.over.set_result(None)
+            self._tally.count(time.monotonic() - self._began, "the connection was closed before the reply")
+        if not self.opened.done():
+            self.opened.set_exception(ConnectionError("the connection was closed"))
+        self._crew.lost(self)
 
 
-async def keep_connected(tally: Tally, port: int) -> None:
-    """One client: a connection after the other as long as there is something to send."""
-    loop = asyncio.get_running_loop()
-    while tally.begun < tally.requests:
-        _, client = await loop.create_connection(lambda: Client(tally), "127.0.0.1", port)
-        await client.over
-
-
-async def generate(workload: Workload, port: int, requests: int) -> dict[str, object]:
-    """Send all requests; return the counts and times."""
-    tally = Tally(workload, requests)
+async def generate(order: Order) -> None:
+    """Serve one order, in step with whoever gave it."""
+    crew = Crew(order)
+    workload = crew.tally.workload
     workload.request(0)  # builds what is shared before the clock runs
-    began = time.perf_counter()
-    clients = [asyncio.ensure_future(keep_connected(tally, port)) for _ in range(min(workload.connections, requests))]
-    await asyncio.wait_for(asyncio.gather(tally.ended, *clients), DEADLINE_S)
-    seconds = time.perf_counter() - began
-    times_ms = sorted(1e3 * one for one in tally.times_s)
-    return {
-        "requests": requests,
-        "seconds": seconds,
-        "p50_ms": times_ms[len(times_ms) // 2],
-        "p99_ms": times_ms[min(len(times_ms) - 1, len(times_ms) * 99 // 100)],
-        "errors": dict(tally.errors),
-    }
+    if not workload.reconnects:
+        await asyncio.wait_for(crew.open_all(), DEADLINE_S)
+    print("ready", flush=True)
+    loop = asyncio.get_running_loop()
+    if not await loop.run_in_executor(None, sys.stdin.readline):
+        return
+    seconds = await asyncio.wait_for(crew.send_all(), DEADLINE_S)
+    times_ms = sorted(1e3 * one for one in crew.tally.times_s)
+    seen = {name: times_ms[min(len(times_ms) - 1, int(len(times_ms) * part))] for name, part in PERCENTILES.items()}
+    print(json.dumps({"seconds": seconds, "errors": dict(crew.tally.errors), **seen}), flush=True)
+    await loop.run_in_executor(None, sys.stdin.readline)
+
+
+def new_precise_loop() -> asyncio.AbstractEventLoop:
+    """A loop whose timers are exact to some microseconds: epoll(7), uvloop's too, only knows whole milliseconds."""
+    with suppress(OSError):
+        Path("/proc/self/timerslack_ns").write_text("1")  # prctl(2), PR_SET_TIMERSLACK: 50 us by default
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(generate(BY_NAME[sys.argv[1]], int(sys.argv[2]), int(sys.argv[3])))))
+    given = Order(**json.loads(sys.argv[1]))
+    with asyncio.Runner(loop_factory=new_precise_loop if given.rate else loops.new_event_loop) as runner:
+        try:
+            runner.run(generate(given))
+        except OSError as failure:  # a time-out is one, too
+            sys.exit(str(failure) or f"not done after {DEADLINE_S:g} s")

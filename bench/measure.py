@@ -41,9 +41,18 @@ def cpu_s(root: int) -> float:
 
 def peak_rss_mib(root: int) -> float:
     """The most memory that each process of the tree has held, summed; shared pages count once each."""
+    return _memory_mib(root, "VmHWM")
+
+
+def rss_mib(root: int) -> float:
+    """The memory that the tree holds now; shared pages count once for each process."""
+    return _memory_mib(root, "VmRSS")
+
+
+def _memory_mib(root: int, field: str) -> float:
     statuses = (Path(f"/proc/{pid}/status").read_text() for pid in tree(root))
-    peaks = (re.search(r"VmHWM:\s+(\d+) kB", status) for status in statuses)
-    return sum(int(peak[1]) for peak in peaks if peak) / 1024
+    found = (re.search(rf"{field}:\s+(\d+) kB", status) for status in statuses)
+    return sum(int(one[1]) for one in found if one) / 1024
 
 
 def _fields(stat: Path) -> list[str]:

@@ -1,20 +1,19 @@
-"""What a run found, for people (Markdown) and programs (JSON): medians with their spread, and ratios turn by turn.
-
-A ratio compares a peer with HAProxy in the *same turn*, then the median of the turns is taken: what slows the whole
-machine down for a while cancels out.
-"""
+"""What a run found, for people (Markdown and a picture) and for programs (JSON, with every single sample)."""
 
 import datetime
 import json
 import os
 import platform
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import peers, workloads
+from bench import peers, picture, workloads
+from bench.figures import BASELINE, added_ms, by_contestant, ratios, spread
 from bench.runner import Sample
+from bench.summary import summary
+
+ENOUGH_FOR_P999 = 1000  # requests a turn; with fewer, it would be the slowest one
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def markdown(samples: Sequence[Sample], where: Conditions) -> str:
+def markdown(samples: Sequence[Sample], where: Conditions, left_out: Sequence[str] = ()) -> str:
     """The whole report."""
     lines = [
         "# Benchmark",
@@ -50,92 +49,85 @@ def markdown(samples: Sequence[Sample], where: Conditions) -> str:
         f"- Date: {where.date}, load average at the start {where.load_average:.2f}",
         f"- Machine: {where.machine}",
         *(f"- {name}: {version}" for name, version in where.versions.items()),
+        *(f"- {text}" for text in left_out),
         "",
-        "CPU is user and system time of the balancer's processes for a request: median (least-most) of the turns.",
+        "CPU is user and system time of the balancer's processes for a request. Figures are medians (least-most) of",
+        "the turns; ratios are taken within each turn.",
+        "",
+        *summary(samples),
     ]
     for name in dict.fromkeys(sample.workload for sample in samples):
         workload = workloads.BY_NAME[name]
         of_workload = [sample for sample in samples if sample.workload == name]
         turns = 1 + max(sample.turn for sample in of_workload)
-        lines += ["", f"## {workload.about} (`{name}`, {workload.connections} clients, {turns} turns)", ""]
-        lines += table(of_workload, peers.BASELINE[workload.mode])
+        lines += ["", f"## {workload.about} (`{name}`)", ""]
+        lines += [f"{workload.connections} clients where nothing else is said; turns: {turns}.", ""]
+        lines += table(of_workload, BASELINE[workload.mode])
     return "\n".join(lines) + "\n"
 
 
+Cell = Callable[[Sequence[Sample]], str]
+
+
 def table(samples: Sequence[Sample], baseline: str) -> list[str]:
-    """One workload's table."""
-    by_peer: dict[str, list[Sample]] = {}
+    """One workload's table: a line for each contestant, and the columns for which there are figures."""
+    contestants = by_contestant(samples)
+    columns = {title: [cell(own) for own in contestants.values()] for title, cell in _cells(contestants, baseline)}
+    shown = {title: cells for title, cells in columns.items() if set(cells) != {"-"}}
+    lines = [f"| {' | '.join(shown)} |", "|---" + "|---:" * (len(shown) - 1) + "|"]
+    lines += [f"| {' | '.join(cells)} |" for cells in zip(*shown.values(), strict=True)]
     for sample in samples:
-        by_peer.setdefault(sample.peer, []).append(sample)
-    lines = [
-        "| balancer | CPU us a request | to HAProxy | requests/s | p50 ms | p99 ms | peak RSS MiB | errors |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for name, own in by_peer.items():
-        ratio = ratio_to(own, by_peer.get(baseline, []))
-        cells = [
-            peers.BY_NAME[name].title,
-            spread([sample.cpu_us for sample in own]),
-            "-" if ratio is None else f"{ratio:.2f}",
-            f"{_median(own, lambda sample: sample.rate):,.0f}",
-            f"{_median(own, lambda sample: sample.p50_ms):.2f}",
-            f"{_median(own, lambda sample: sample.p99_ms):.2f}",
-            f"{max(sample.rss_mib for sample in own):.0f}",
-            str(sum(sum(sample.errors.values()) for sample in own)),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    for sample in samples:
-        lines += [f"\n{sample.peer}, turn {sample.turn + 1}: {n} x {what}" for what, n in sample.errors.items()]
+        who = f"{sample.peer} {sample.variant}".strip()
+        lines += [f"\n{who}, turn {sample.turn + 1}: {n} x {what}" for what, n in sample.errors.items()]
     return lines
 
 
-def spread(values: Sequence[float]) -> str:
-    """Median (least-most), with three figures."""
-    return f"{_short(statistics.median(values))} ({_short(min(values))}-{_short(max(values))})"
+def _cells(contestants: dict[tuple[str, str], list[Sample]], baseline: str) -> list[tuple[str, Cell]]:
+    """The columns: a title, and what stands there for a contestant."""
+    first = next(iter(contestants))[0]
+
+    def of(variant: str, peer: str) -> Sequence[Sample]:
+        return contestants.get((variant, peer), [])
+
+    def compare(own: Sequence[Sample]) -> str:
+        return spread(ratios(own, of(own[0].variant, baseline)))
+
+    def compare_with_first(own: Sequence[Sample]) -> str:
+        return "-" if own[0].variant == first else spread(ratios(own, of(first, own[0].peer)))
+
+    def p999(own: Sequence[Sample]) -> str:
+        return spread([one.p999_ms for one in own]) if own[0].requests >= ENOUGH_FOR_P999 else "-"
+
+    return [
+        ("balancer", lambda own: peers.BY_NAME[own[0].peer].title),
+        ("where", lambda own: own[0].variant or "-"),
+        ("CPU us a request", lambda own: spread([one.cpu_us for one in own if one.cpu_us])),
+        ("to HAProxy", compare),
+        (f"to itself, {first}", compare_with_first),
+        ("requests/s", lambda own: spread([one.rate for one in own])),
+        ("p50 ms", lambda own: spread([one.p50_ms for one in own], ".3f")),
+        ("added to p50", lambda own: spread(added_ms(own, of(own[0].variant, "direct")), ".3f")),
+        ("p99 ms", lambda own: spread([one.p99_ms for one in own])),
+        ("p99.9 ms", p999),
+        ("peak RSS MiB", lambda own: spread([one.rss_mib for one in own if one.rss_mib])),
+        ("KiB an idle client", lambda own: spread([one.idle_kib for one in own if one.idle_kib is not None])),
+        ("errors", lambda own: str(sum(sum(one.errors.values()) for one in own))),
+    ]
 
 
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
-
-
-def _median(samples: Sequence[Sample], key: Callable[[Sample], float]) -> float:
-    return statistics.median(key(sample) for sample in samples)
-
-
-def ratio_to(own: Sequence[Sample], baseline: Sequence[Sample]) -> float | None:
-    """The median over turns of our CPU time to the baseline's; None without a turn in common."""
-    theirs = {sample.turn: sample.cpu_us for sample in baseline}
-    ratios = [sample.cpu_us / theirs[sample.turn] for sample in own if sample.turn in theirs]
-    return statistics.median(ratios) if ratios else None
-
-
-def write(directory: Path, samples: Sequence[Sample], where: Conditions) -> Path:
-    """Write the JSON and the Markdown, and a picture where matplotlib is installed; return the Markdown's path."""
+def write(directory: Path, samples: Sequence[Sample], where: Conditions, left_out: Sequence[str] = ()) -> Path:
+    """Write the JSON, the Markdown and the picture; return the Markdown's path."""
     directory.mkdir(parents=True, exist_ok=True)
     stem = directory / f"cpu-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
-    data: Mapping[str, object] = {"conditions": asdict(where), "samples": [asdict(sample) for sample in samples]}
+    data = {"conditions": asdict(where), "left_out": list(left_out), "samples": [asdict(sample) for sample in samples]}
     stem.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
-    stem.with_suffix(".md").write_text(markdown(samples, where))
-    draw(stem.with_suffix(".svg"), samples)
+    stem.with_suffix(".md").write_text(markdown(samples, where, left_out))
+    if drawn := picture.picture(samples, f"{where.machine}, {where.date}"):
+        stem.with_suffix(".svg").write_text(drawn)
     return stem.with_suffix(".md")
 
 
-def draw(path: Path, samples: Sequence[Sample]) -> None:
-    """Bars of the median CPU time, a panel a workload; nothing without matplotlib."""
-    try:
-        from matplotlib.figure import Figure  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        return
-    names = list(dict.fromkeys(sample.workload for sample in samples))
-    figure = Figure(figsize=(8, 2.2 * len(names)), layout="constrained")
-    panels = figure.subplots(len(names), squeeze=False)[:, 0]
-    for panel, name in zip(panels, names, strict=True):
-        own: dict[str, list[float]] = {}
-        for sample in samples:
-            if sample.workload == name:
-                own.setdefault(peers.BY_NAME[sample.peer].title, []).append(sample.cpu_us)
-        panel.barh(list(own), [statistics.median(values) for values in own.values()])
-        panel.invert_yaxis()
-        panel.set_xscale("log")
-        panel.set_title(f"{workloads.BY_NAME[name].about}: CPU us a request", fontsize=9)
-    figure.savefig(path)
+def read(path: Path) -> tuple[list[Sample], Conditions]:
+    """What `write` wrote as JSON."""
+    data = json.loads(path.read_text())
+    return [Sample(**one) for one in data["samples"]], Conditions(**data["conditions"])

@@ -1,7 +1,8 @@
 """The scheduler's own cost: CPU per decision of a small fleet and of a large one, with and without a queue.
 
 A decision is one `settle` and one `ask`, each of which may choose a backend. All variants of the queue are on: keys,
-sizes, and backends of different speeds.
+sizes, and backends of different speeds. Each backend has given WARM answers before: a fleet that has not yet learned
+its speeds decides differently, and a large one would take longer to learn them than the measurement lasts.
 """
 
 import random
@@ -13,6 +14,7 @@ SMALL = (3, 10)  # backends, waiting
 LARGE = (1000, 10_000)
 CLIENTS = 50
 SLOTS = 2
+WARM = 40
 
 
 def decision_us(backends: int, waiting: int, rounds: int = 20_000) -> float:
@@ -34,8 +36,10 @@ def decision_us(backends: int, waiting: int, rounds: int = 20_000) -> float:
 
     for _ in range(backends * SLOTS + waiting if waiting else backends):
         ask()
-    began = time.process_time()
-    for _ in range(rounds):
+    began = 0.0
+    for number in range(backends * WARM + rounds):
+        if number == backends * WARM:
+            began = time.process_time()
         now += 1.0 / backends
         place = rng.randrange(len(in_flight))
         in_flight[place], in_flight[-1] = in_flight[-1], in_flight[place]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import ocr_tcp_lb
 from ocr_tcp_lb.balance.fleet import Fleet
+from ocr_tcp_lb.compiled import is_compiled
 from ocr_tcp_lb.config import DEFAULT_ADMIN, Address, Config
 from ocr_tcp_lb.control import Operator
 from ocr_tcp_lb.errors import LoadBalancerError
@@ -177,7 +178,9 @@ def _formatter(config: Config) -> Formatter:
 
 def announce(config: Config, loop_name: str, addresses: Sequence[Address], *, were_passed: bool = False) -> None:
     """Say what was started, on standard error: standard output belongs to the access log."""
-    how = f"{config.mode}, {loop_name} loop, policy {config.policy}{', sockets from systemd' if were_passed else ''}"
+    compiled = ", compiled" if is_compiled() else ""
+    passed = ", sockets from systemd" if were_passed else ""
+    how = f"{config.mode}, {loop_name} loop{compiled}, policy {config.policy}{passed}"
     lines = [f"listening on {', '.join(map(str, addresses))} ({how})"]
     lines += [
         f"backend {one.name} {one.url} (concurrency {one.concurrency}, weight {one.weight:g})"

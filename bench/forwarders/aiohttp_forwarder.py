@@ -1,35 +1,45 @@
-"""A forwarder in aiohttp with one session, round robin. Arguments: port, then the services' URLs."""
+"""A forwarder in aiohttp: probe all services, send the request to the fastest. Arguments: port, then the URLs.
 
-import itertools
+It opens a session where it needs one, as the first example of aiohttp's client documentation does.
+"""
+
+import asyncio
+import logging
 import sys
-from collections.abc import AsyncIterator
+import time
 
 import aiohttp
 from aiohttp import web
 
-SESSION = web.AppKey("session", aiohttp.ClientSession)
-backends = itertools.cycle(sys.argv[2:])
+IS_LOGGING = "--log" in sys.argv
+PORT, *BACKENDS = (word for word in sys.argv[1:] if word != "--log")
 
 
-async def open_session(app: web.Application) -> AsyncIterator[None]:
-    async with aiohttp.ClientSession() as session:
-        app[SESSION] = session
-        yield
+async def probe(session: aiohttp.ClientSession, url: str) -> tuple[float, str]:
+    began = time.perf_counter()
+    try:
+        async with session.get(url, timeout=aiohttp.ClientTimeout(total=1)) as reply:
+            await reply.read()
+    except (aiohttp.ClientError, TimeoutError):
+        return float("inf"), url
+    return time.perf_counter() - began, url
 
 
 async def forward(request: web.Request) -> web.Response:
     body = await request.read()
     headers = {"X-Forwarded-For": request.remote or "", "Content-Type": request.content_type}
-    session = request.app[SESSION]
-    async with session.request(
-        request.method, next(backends), params=request.query, data=body, headers=headers
-    ) as reply:
-        return web.Response(body=await reply.read(), status=reply.status, content_type=reply.content_type)
+    async with aiohttp.ClientSession() as session:
+        _, fastest = min(await asyncio.gather(*(probe(session, url) for url in BACKENDS)))
+        async with session.request(request.method, fastest, params=request.query, data=body, headers=headers) as reply:
+            return web.Response(body=await reply.read(), status=reply.status, content_type=reply.content_type)
 
 
 app = web.Application(client_max_size=64 * 1024 * 1024)
-app.cleanup_ctx.append(open_session)
 app.router.add_route("*", "/", forward)
 
 if __name__ == "__main__":
-    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None)
+    if IS_LOGGING:
+        logging.basicConfig(level=logging.INFO)
+        web.run_app(app, host="127.0.0.1", port=int(PORT), print=None)
+    else:
+        web.run_app(app, host="127.0.0.1", port=int(PORT), access_log=None, print=None)

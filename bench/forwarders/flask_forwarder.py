@@ -7,9 +7,13 @@ import sys
 import requests
 from flask import Flask, Response, request
 
+IS_LOGGING = "--log" in sys.argv
+PORT, *URLS = (word for word in sys.argv[1:] if word != "--log")
+
 app = Flask(__name__)
-backends = itertools.cycle(sys.argv[2:])
-logging.getLogger("werkzeug").setLevel(logging.ERROR)
+backends = itertools.cycle(URLS)
+if not IS_LOGGING:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
 
 @app.route("/", methods=["GET", "POST"])
@@ -17,7 +21,7 @@ def forward() -> Response:
     reply = requests.request(
         request.method,
         next(backends),
-        params=request.args,
+        params=request.args.to_dict(),
         data=request.get_data(),
         headers={
             "Content-Type": request.headers.get("Content-Type", ""),
@@ -29,4 +33,4 @@ def forward() -> Response:
 
 
 if __name__ == "__main__":
-    app.run(host="127.0.0.1", port=int(sys.argv[1]), threaded=True)
+    app.run(host="127.0.0.1", port=int(PORT), threaded=True)

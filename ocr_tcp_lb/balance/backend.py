@@ -10,7 +10,7 @@ from typing import Literal
 from ocr_tcp_lb.balance.health import Health, State
 from ocr_tcp_lb.balance.learned import Learned
 from ocr_tcp_lb.balance.limit import InFlight, Learner, Limit, Told, Unlimited
-from ocr_tcp_lb.balance.outcome import FAILURES, WHOLE_REPLIES, Outcome
+from ocr_tcp_lb.balance.outcome import FAILURES, SERVED, WHOLE_REPLIES, Outcome
 from ocr_tcp_lb.balance.service_time import PeakEwma, ServiceTime
 
 
@@ -42,6 +42,7 @@ class Backend:
         "number",
         "peak",
         "replied_at",
+        "replying",
         "served",
         "service",
         "spec",
@@ -58,6 +59,7 @@ class Backend:
         self.in_flight = 0
         self.served = 0
         self.replied_at = -math.inf  # when the last whole reply ended
+        self.replying = 0  # how many in flight are long replies, tunnels or L4 connections that have begun
         self.failed = 0
         self.last_turn = 0  # number of the fleet's grant that came here last; breaks ties as round robin
         self.is_draining = False
@@ -114,8 +116,9 @@ class Backend:
         """Reserve a slot; `turn` is the number of this grant in the fleet."""
         self.in_flight += 1
         self.last_turn = turn
-        if self.health.state is State.TRIAL:
-            self.health.take_trial()
+        health = self.health
+        if not health.is_untroubled and health.state is State.TRIAL:
+            health.take_trial()
         if self.learner is not None:
             self.learner.on_grant(attempt, self.in_flight)
 
@@ -135,7 +138,7 @@ class Backend:
         assert self.in_flight > 0, f"{self!r} has no slot to free"
         self.in_flight -= 1
         learner = self.learner
-        if outcome is not Outcome.SERVED:
+        if outcome is not SERVED:
             if learner is not None:
                 learner.on_answer(attempt, None, now, waiting)
             self._count(outcome, now)

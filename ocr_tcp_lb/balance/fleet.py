@@ -15,8 +15,11 @@ from ocr_tcp_lb.balance.backend import Backend, BackendSpec
 from ocr_tcp_lb.balance.chance import Rng
 from ocr_tcp_lb.balance.forecast import Forecast
 from ocr_tcp_lb.balance.health import Event, State
+from ocr_tcp_lb.balance.hedge import Patience
 from ocr_tcp_lb.balance.lease import Lease, Ticket
-from ocr_tcp_lb.balance.outcome import Outcome
+from ocr_tcp_lb.balance.news import News
+from ocr_tcp_lb.balance.order import BySize, Turn
+from ocr_tcp_lb.balance.outcome import SERVED, Outcome
 from ocr_tcp_lb.balance.policy import POLICIES
 from ocr_tcp_lb.balance.queue import TicketQueue
 from ocr_tcp_lb.balance.retry import DEATHS_OF_POISON, RetryBudget
@@ -28,7 +31,6 @@ from ocr_tcp_lb.balance.snapshot import BackendSnapshot, FleetSnapshot
 Order = Literal["fifo", "size"]
 
 SHORTEST_TIMER_S = 0.001  # a decision that did not change is not to be asked for in a loop
-AGEING = 1.0  # service times of head start that a short request has; see `_push`
 SIZES_EVERY_S = 0.001  # of 10,000 answers a second one in ten says enough about sizes
 RETRIES = 2  # other attempts after the first; nginx tries every server, HAProxy 3 times
 
@@ -53,10 +55,14 @@ class Fleet:
         self.policy_name = policy_name
         self.order = order
         self.sizes = SizeModel()
+        self._by_size = BySize()
         self._rng = rng
         self._retries = retries
         self._budget = RetryBudget()
         self._silence = Silence()
+        self.news = News()
+        self.patience = Patience()  # of hedged requests; told and asked by the caller
+        self.hedges = 0
         self._queue = TicketQueue(queue_size)
         self.next_event_at = math.inf  # when `tick` has something to do; each call below may bring it nearer
         self._sizes_due = -math.inf
@@ -103,9 +109,30 @@ class Fleet:
         if taught and size_bytes and now >= self._sizes_due:
             self._sizes_due = now + SIZES_EVERY_S
             self.sizes.learn(size_bytes, service_s, mean_s)
-        if outcome is not Outcome.SERVED or not backend.health.is_untroubled:
+        if outcome is not SERVED or not backend.health.is_untroubled:
             ticket.note(backend, outcome)
             self._judge(lease, outcome, now)
+        if not backend.is_gone:  # `_react` written out: this is the end of every request
+            self._roster.refresh(backend)
+        return self._serve_queue(now) if self._queue.count else ()
+
+    def begin_reply(self, lease: Lease) -> None:
+        """Note that a reply has begun and may go on for long; to be called once, and `end_reply` before `settle`."""
+        lease.backend.replying += 1
+
+    def end_reply(self, lease: Lease) -> None:
+        """Undo `begin_reply`."""
+        lease.backend.replying -= 1
+
+    def prove(self, lease: Lease, now: float) -> Sequence[Lease]:
+        """Take the backend for well though the attempt goes on, perhaps for hours; returns as `settle` does.
+
+        For tunnels and L4 connections: a trial must not keep all others away for so long.
+        """
+        backend = lease.backend
+        if backend.health.state is not State.TRIAL or lease.era != backend.health.era:
+            return ()
+        self._move(backend, backend.health.note(Outcome.SERVED), now)
         return self._react(backend, now)
 
     def tick(self, now: float) -> Sequence[Lease]:
@@ -119,14 +146,14 @@ class Fleet:
             for backend in self.backends:  # all of them before any is granted: a retry must see every choice
                 if backend.health.state is State.EJECTED and backend.health.retry_at <= now:
                     backend.health.move(Event.BACKOFF_OVER, now, self._rng)
-                    self._roster.refresh(backend, now)
+                    self._roster.refresh(backend)
             self._schedule_trial()
         return self._serve_queue(now)
 
     def probed(self, backend: Backend, is_well: bool, now: float, *, hold_s: float = 0.0) -> Sequence[Lease]:
         """Take in a health check of an idle backend; see `Health.note_check`. Returns as `settle` does."""
         assert not backend.in_flight, "a backend with work in flight is busy, and not to be checked"
-        backend.health.move(backend.health.note_check(is_well, now, hold_s), now, self._rng)
+        self._move(backend, backend.health.note_check(is_well, now, hold_s), now)
         self._schedule_trial()
         return self._react(backend, now)
 
@@ -137,7 +164,10 @@ class Fleet:
         """
         changed = self._silence.review(self.backends, self._forecast.service_s(now), now)
         for backend in changed:
-            self._roster.refresh(backend, now)
+            self.news.silence_changed(backend)
+            self._roster.refresh(backend)
+        if self._silence.nobody_answers:
+            self._hasten_trials(now)
         return self._serve_queue(now) if changed and self._queue.count else ()
 
     def may_retry(self, ticket: Ticket, now: float) -> bool:
@@ -161,9 +191,26 @@ class Fleet:
             and any(b.is_in_service and b is not lease.backend and b not in ticket.tried for b in self.backends)
         )
 
+    def hedge(self, lease: Lease, now: float) -> Lease | None:
+        """Return a second lease for a ticket whose backend is silent, or None where that would be at others' cost.
+
+        It takes only a slot that nobody waits for, at a backend that is not on probe, and counts as a retry.
+        """
+        ticket = lease.ticket
+        has_left = ticket.failures < self._retries and not ticket.deaths and self._budget.has_room(self._turn, now)
+        if self._queue.count or not has_left:
+            return None
+        backend = self._roster.choose_except(ticket.tried | {lease.backend}, now)
+        if backend is None or backend.in_flight >= backend.limiter.sure:
+            return None
+        self._budget.spend(self._turn, now)
+        self.hedges += 1
+        return self._grant(ticket, backend, now)
+
     def drain(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Grant nothing more to the backend; what it has runs on. Returns as `settle` does."""
         backend.is_draining = True
+        self._hasten_trials(now)
         return self._react(backend, now)
 
     def restore(self, backend: Backend, now: float) -> Sequence[Lease]:
@@ -176,11 +223,16 @@ class Fleet:
         self._assemble([*self.backends, self._enlist(spec)], now)
         return self._serve_queue(now)
 
-    def remove(self, backend: Backend, now: float) -> None:
-        """Let a backend go, never the last one; what it has in flight is settled as ever, and concerns nobody else."""
+    def remove(self, backend: Backend, now: float) -> Sequence[Lease]:
+        """Let a backend go, never the last one; what it has in flight is settled as ever, and concerns nobody else.
+
+        Returns as `settle` does: a retry may have waited for this one alone, and now takes a backend that it has tried.
+        """
         assert len(self.backends) > 1, "a fleet has at least one backend"
         backend.is_draining = backend.is_gone = True
         self._assemble([one for one in self.backends if one is not backend], now)
+        self._hasten_trials(now)
+        return self._serve_queue(now)
 
     def adopt(self, backend: Backend, spec: BackendSpec, now: float) -> Sequence[Lease]:
         """Give a backend another weight or limit. Returns as `settle` does."""
@@ -196,12 +248,12 @@ class Fleet:
     def expected_wait_s(self, ticket: Ticket, now: float) -> float:
         """Return an honest estimate of how long the ticket would wait if it came now, in seconds.
 
-        From measured service times and who is ahead. Zero while nothing is measured, and infinite while nothing is
-        in service and no back-off is due.
+        From measured service times, who is ahead, and how large they are. Zero while nothing is measured, and infinite
+        while nothing is in service and no back-off is due.
         """
         if any(backend.is_eligible and backend.in_flight < backend.limiter.sure for backend in self.backends):
             return 0.0
-        wait_s = self._forecast.wait_s(self._queue.ahead_of(ticket) + 1, now)
+        wait_s = self._forecast.wait_s(self._queue.work_ahead_of(ticket) + 1, now)
         return max(0.0, self._trial_at - now) if wait_s == math.inf else wait_s
 
     def can_meet(self, ticket: Ticket, deadline: float, now: float) -> bool:
@@ -228,7 +280,7 @@ class Fleet:
         self.backends = tuple(backends)
         self._roster = roster_for(self.policy_name, self.backends, POLICIES[self.policy_name](), self._rng)
         for backend in self.backends:
-            self._roster.refresh(backend, now)
+            self._roster.refresh(backend)
         self._forecast = Forecast(self.backends)
         self._schedule_trial()
 
@@ -239,20 +291,18 @@ class Fleet:
         return self._roster.choose(1, math.inf, now)
 
     def _push(self, ticket: Ticket, now: float) -> None:
-        """Let a ticket wait in its place.
-
-        By size, a request counts as if it had come AGEING times its expected service time later. So it is overtaken
-        only by shorter ones that come within that time of it, and by nobody who comes after. AGEING 1 takes the mean
-        of a 90/10 mix of sizes to 0.80 of the FIFO ideal's and its p99 to 1.11; 0.5 gives 0.87 and 1.03, and 2 gives
-        0.75 and 1.18 (`python -m bench.sim --fleet bimodal --policy queue/told/size`). Head starts that shrink with the
-        queue's length did no better. Over 16 fleets it takes the mean from 0.97 to 0.93, and the p99 from 0.86 to 0.89.
-        """
-        factor = self.sizes.factor(ticket.size_bytes)
-        rank = ticket.arrived_at
-        if self.order == "size":
-            rank += AGEING * factor * self._forecast.service_s(now)
-        self._queue.push(ticket, rank, cost=factor)
+        """Let a ticket wait in its place."""
+        self._queue.push(ticket, None if ticket.is_retry else self._turn_of(ticket, now))
         self._schedule_release(now)
+
+    def _turn_of(self, ticket: Ticket, now: float) -> Turn:
+        cost = self.sizes.factor(ticket.size_bytes)
+        forecast = self._forecast
+        gap_s = forecast.wait_s(1, now)
+        if self.order == "fifo" or not self.sizes.is_believed or not 0 < gap_s < math.inf:
+            return Turn(ticket.arrived_at, cost)
+        wait_s = self._queue.work * gap_s
+        return self._by_size.turn(ticket.arrived_at, cost, cost * forecast.service_s(now), wait_s, gap_s)
 
     def _grant(self, ticket: Ticket, backend: Backend, now: float) -> Lease:
         """Reserve what was chosen."""
@@ -260,7 +310,7 @@ class Fleet:
         ticket.attempts += 1
         lease = Lease(backend, ticket, now, backend.health.era)
         backend.take(lease, self._turn)
-        self._roster.took(backend)
+        self._roster.refresh(backend)
         return lease
 
     def _judge(self, lease: Lease, outcome: Outcome, now: float) -> None:
@@ -273,8 +323,20 @@ class Fleet:
             event = Event.NOTHING  # it has answered others since: one request is stuck, not the backend
         if health.may_be_spared(event) and not self._has_other_up(lease.backend):
             event = Event.SPARED
-        if health.move(event, now, self._rng):
-            self._schedule_trial()
+        self._move(lease.backend, event, now)
+
+    def _move(self, backend: Backend, event: Event, now: float) -> None:
+        was = backend.health.state
+        if backend.health.move(event, now, self._rng):
+            self.news.health_moved(backend, was, event, now)
+            self._hasten_trials(now)
+
+    def _hasten_trials(self, now: float) -> None:
+        """With nobody in service who answers, wait no longer for a trial than after a refused connection."""
+        if self._silence.nobody_answers or not any(backend.is_in_service for backend in self.backends):
+            for backend in self.backends:
+                backend.health.hasten(now)
+        self._schedule_trial()
 
     def _has_other_up(self, backend: Backend) -> bool:
         others = (b for b in self.backends if b is not backend)
@@ -287,15 +349,16 @@ class Fleet:
 
     def _schedule_release(self, now: float) -> None:
         """Note when the first in line is to be let go, if it is held."""
-        first = self._queue.first_newcomer()
-        due = math.inf if first is None else first.arrived_at + self._roster.hold_s()
-        self._hold_until = max(due, now + SHORTEST_TIMER_S)
-        self.next_event_at = min(self._trial_at, self._hold_until)
+        due, hold_s = math.inf, self._roster.hold_s(now)
+        if hold_s < math.inf and (first := self._queue.first_newcomer(now)):
+            due = max(first.arrived_at + hold_s, now + SHORTEST_TIMER_S)
+        self._hold_until = due
+        self.next_event_at = min(self._trial_at, due)
 
     def _react(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Bring the roster up to date with the backend, then serve the queue as far as slots go."""
         if not backend.is_gone:
-            self._roster.refresh(backend, now)
+            self._roster.refresh(backend)
         return self._serve_queue(now) if self._queue.count else ()
 
     def _serve_queue(self, now: float) -> Sequence[Lease]:
@@ -306,11 +369,11 @@ class Fleet:
             if backend is not None:
                 self._queue.remove(ticket)
                 grants.append(self._grant(ticket, backend, now))
-        while (first := self._queue.first_newcomer()) is not None:
+        while (first := self._queue.first_newcomer(now)) is not None:
             backend = self._roster.choose(self._queue.newcomers, now - first.arrived_at, now)
             if backend is None:
                 break
-            self._queue.pop_newcomer()
+            self._queue.take(first)
             grants.append(self._grant(first, backend, now))
         self._schedule_release(now)
         return grants

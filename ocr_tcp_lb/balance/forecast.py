@@ -24,8 +24,11 @@ class Forecast:
         self._rate = 0.0
         self._service_s = 0.0
 
-    def wait_s(self, place: int, now: float) -> float:
-        """Return the wait of the request at `place` (1 is next); 0 while nothing is measured, infinite with no slot."""
+    def wait_s(self, place: float, now: float) -> float:
+        """Return the wait at `place`, in mean requests (1 is next).
+
+        Zero while nothing is measured, infinite with nobody in service.
+        """
         self._sum(now)
         if self._rate:
             return place / self._rate

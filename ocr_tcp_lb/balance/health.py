@@ -91,11 +91,14 @@ class Health:
     __slots__ = (
         "_checks_failed",
         "_errors_in_a_row",
-        "_last_outcome",
+        "_relapse_kind",
         "_relapses",
         "_was_well",
+        "ejections",
         "era",
         "is_untroubled",
+        "last_outcome",
+        "left_at",
         "retry_at",
         "state",
         "takes_requests",
@@ -104,12 +107,15 @@ class Health:
     def __init__(self) -> None:
         self.state = State.UP
         self.era = 0
+        self.ejections = 0
         self.retry_at = 0.0  # when the back-off of an EJECTED backend ends
         self.takes_requests = True  # false while EJECTED, and while a trial is running
         self.is_untroubled = True  # a good reply would change nothing: up, and the last reply was no error
         self._errors_in_a_row = 0
-        self._relapses = 0  # ejections since it was last up
-        self._last_outcome = Outcome.SERVED
+        self._relapses = 0  # ejections since it was last up, of the same kind: minutes of refusals make no error dear
+        self._relapse_kind: Outcome | None = None  # an outcome with a dear back-off, or any other
+        self.last_outcome = Outcome.SERVED
+        self.left_at = 0.0  # when it was last up, if it is not
         self._checks_failed = 0  # in a row
         self._was_well = False  # by a health check
 
@@ -121,7 +127,7 @@ class Health:
     def note(self, outcome: Outcome) -> Event:
         """Count the outcome of an attempt of this era and return the event that it is; a trial is over."""
         self.takes_requests = self.state is not State.EJECTED
-        self._last_outcome = outcome
+        self.last_outcome = outcome
         if outcome in WHOLE_REPLIES:
             self._errors_in_a_row = 0
             self.is_untroubled = self.state is State.UP
@@ -145,12 +151,12 @@ class Health:
         if is_well:
             self._checks_failed = 0
             self._was_well = True
-            return Event.NOTHING if self._last_outcome in DEAR_BACKOFF_FIRST_S else Event.CHECKED_WELL
+            return Event.NOTHING if self.last_outcome in DEAR_BACKOFF_FIRST_S else Event.CHECKED_WELL
         self._checks_failed += 1
         self.retry_at = max(self.retry_at, now + hold_s)
         if self._was_well and self.state is State.UP and self._checks_failed < CHECKS_TO_EJECT:
             return Event.NOTHING
-        self._last_outcome = Outcome.CONNECT_FAILED
+        self.last_outcome = Outcome.CONNECT_FAILED
         return Event.CHECKED_ILL
 
     def may_be_spared(self, event: Event) -> bool:
@@ -163,12 +169,18 @@ class Health:
         state = TRANSITIONS[self.state, event]
         if state is self.state:
             return False
+        if self.state is State.UP:
+            self.left_at = now
         self.state = state
         self.era += 1
         self.takes_requests = state is not State.EJECTED
         self._errors_in_a_row = 0
         self.is_untroubled = state is State.UP
         if state is State.EJECTED:
+            self.ejections += 1
+            kind = self.last_outcome if self.last_outcome in DEAR_BACKOFF_FIRST_S else None
+            if kind is not self._relapse_kind:
+                self._relapse_kind, self._relapses = kind, 0
             until = now + self._backoff_s() * (1 + BACKOFF_JITTER * (2 * rng.random() - 1))
             self.retry_at = max(until, self.retry_at)  # a failed check may have put it off further
             self._relapses += 1
@@ -178,10 +190,19 @@ class Health:
                 self._relapses = 0
         return True
 
+    def hasten(self, now: float) -> None:
+        """Bring the trial forward where only its price has put it off: nobody else serves, so all pay for waiting."""
+        if self.state is State.EJECTED and self._relapse_kind is self.last_outcome:
+            self.retry_at = min(self.retry_at, now + _cheap_backoff_s(self._relapses - 1))
+
     def _backoff_s(self) -> float:
         """Return how long to keep away: the longer, the dearer another failure is to a client."""
         relapses = min(self._relapses, 50)
-        dear_first_s = DEAR_BACKOFF_FIRST_S.get(self._last_outcome)
+        dear_first_s = DEAR_BACKOFF_FIRST_S.get(self.last_outcome)
         if dear_first_s is not None:
             return min(dear_first_s * DEAR_BACKOFF_GROWTH**relapses, DEAR_BACKOFF_MAX_S)
-        return min(BACKOFF_FIRST_S * BACKOFF_GROWTH**relapses, BACKOFF_MAX_S)
+        return _cheap_backoff_s(relapses)
+
+
+def _cheap_backoff_s(relapses: int) -> float:
+    return min(BACKOFF_FIRST_S * BACKOFF_GROWTH ** min(relapses, 50), BACKOFF_MAX_S)

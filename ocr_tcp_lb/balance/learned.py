@@ -1,7 +1,8 @@
 """`concurrency=auto`: learn how many requests a backend works on at once, from what a balancer sees anyway.
 
 `Learned` believes in one slot at first, and sends a request on probation to the next one when the request would have
-had to wait. Two kinds of evidence move it:
+had to wait; the first such even before anything is known, when it costs little and tells much. Two kinds of evidence
+move the belief:
 
 - *Overtaking proves parallelism.* An answer that comes while m requests sent earlier are still out took its turn
   beside them: N >= m + 1. An answer that overtook nobody is weighed: had it waited inside for a slot, it would have
@@ -12,9 +13,8 @@ had to wait. Two kinds of evidence move it:
 An error upwards costs 2 %, one downwards starves a worker: probing goes on for ever, at growing intervals.
 
 Measured (`python -m bench.sim --policy queue/auto`: 16 fleets, 5 seeds, relative to the all-knowing FIFO queue): mean
-0.98, p99 0.87, mean of the first 400 requests 1.05; the worst fleet has a mean of 1.05 (workers that share a CPU) and
-1.19 cold (bursts of 60). Known to be weak: a shared CPU whose queue never empties is never seen alone, and may pass for
-as many as 5.
+0.98, p99 0.87, mean of the first 400 requests 1.04. The worst fleet, workers that share a CPU, has a mean of 1.06 and
+1.20 cold. Known to be weak: a shared CPU whose queue never empties is never seen alone, and may pass for as many as 5.
 """
 
 import math
@@ -24,25 +24,16 @@ from ocr_tcp_lb.balance.limit import InFlight
 MOST = 256  # nobody does more OCR at once; bounds the work per answer
 ENOUGH = 3.0  # log-likelihood that decides: e**3, odds of 20 to 1 (Wald's sequential test at 5 %)
 STEP = 2.0  # the most that one answer may say; a single odd page decides nothing
+FEW = 2  # answers that told the mean, at which it is half believed
 FIRST_GAP = 24  # answers under demand between a denial and the next probe
 LAST_GAP = 768
+FIRST_LIMIT = 2  # before the first answer: the second of a burst would have to wait anyway, and which is first tells
 FIRST_PROBES = 3  # beyond the first slot, after the first answer
 BOLD = 2  # how far beyond what is proven to go until the first denial
 HURRY = 7  # each answer counts for as many more as wait, up to this
 SHARING_SLOPE = 0.33  # see `ByLevel`; 0 is parallel, one shared CPU shows 0.6, a single thread 1.0
+LOGS = [-math.inf, *(math.log(level) for level in range(1, MOST + 1))]
 SHAPE_MAX = 20.0  # of the gamma distribution assumed: no steadier than 22 %, whatever a short sample says
-
-
-class _Flight:
-    """What is remembered of a request in flight."""
-
-    __slots__ = ("begins_at", "elders_to_wait_for", "level", "sure")
-
-    def __init__(self, level: int, sure: int, sent_at: float) -> None:
-        self.level = level  # how many were in flight with it when it was sent
-        self.sure = sure  # what was believed then
-        self.elders_to_wait_for = level - sure  # answers before it could begin, were there no more slots
-        self.begins_at = sent_at  # when it began in that case; meaningful once no elder is waited for
 
 
 class ByLevel:
@@ -57,7 +48,7 @@ class ByLevel:
     MEMORY = 0.97  # about 33 answers
     FADE = 0.995  # the same while there is no company: what was seen 200 answers ago may be over
     DOUBT = 4.0  # weight of the prior belief in 0, in units of log(level) squared
-    FEW_ALONE = 5.0  # the first answers alone are the shortest ones, so while there are few, doubt more
+    FEW_ALONE = 40.0  # the first answers alone are the shortest ones: two say little, and ten nearly all
     NOISE = 0.25  # variance of the logarithm to begin with: pages of much the same kind
 
     def __init__(self) -> None:
@@ -82,7 +73,7 @@ class ByLevel:
             if self._sxx:
                 self._forget(self.FADE)
         else:
-            x = math.log(level)
+            x = LOGS[level]
             self._forget(self.MEMORY)
             self._sx += x
             self._sxx += x * x
@@ -109,7 +100,7 @@ class ByLevel:
         """The elasticity, drawn towards 0 while there is little evidence."""
         if not self._alone_count:
             return 0.0
-        return self._gain / (self._sxx + self.DOUBT * (1 + self.FEW_ALONE / self._alone_count))
+        return self._gain / (self._sxx + self.DOUBT * (1 + self.FEW_ALONE / (4 + self._alone_count**2)))
 
     @property
     def shape(self) -> float:
@@ -135,9 +126,9 @@ class Learned:
     )
 
     def __init__(self) -> None:
-        self.sure: float = 1
-        self.limit: float = 1  # until the first answer: what one alone takes is the measure of all the rest
-        self._out: dict[InFlight, _Flight] = {}  # in the order they were sent
+        self.sure = 1.0
+        self.limit = float(FIRST_LIMIT)
+        self._out: dict[InFlight, None] = {}  # in the order they were sent
         self._mean_s = 0.0
         self._count = 0
         self._by_level = ByLevel()
@@ -149,7 +140,11 @@ class Learned:
 
     def on_grant(self, attempt: InFlight, in_flight: int) -> None:
         """Remember whom it was sent behind."""
-        self._out[attempt] = _Flight(in_flight, int(self.sure), attempt.granted_at)
+        self._out[attempt] = None
+        attempt.level = in_flight
+        attempt.sure = sure = self.sure
+        attempt.elders_to_wait_for = int(in_flight - sure)
+        attempt.begins_at = attempt.granted_at
 
     def on_answer(
         self, attempt: InFlight, service_s: float | None, now: float, waiting: int, factor: float = 1.0
@@ -158,44 +153,43 @@ class Learned:
         out = self._out
         if attempt not in out:  # granted under a limit that the operator has replaced
             return service_s is not None
-        in_flight = len(out)
-        elders = 0
+        in_flight, elders, sure = len(out), 0, self.sure
         if in_flight > 1:
             elders = self._depart(attempt, now if service_s is None else attempt.granted_at + service_s)
-        flight = out.pop(attempt)
-        if in_flight >= self.sure and self.limit <= self.sure:
+        del out[attempt]
+        if in_flight >= sure and self.limit <= sure:
             self._rest_from_probing(waiting)
         if service_s is None:
             return False
         if not self._count:
-            self.limit = self.sure + FIRST_PROBES
-        is_within = flight.level <= self.sure
-        if flight.level <= max(2, flight.sure, self.sure):  # what waits inside for want of slots says nothing here
-            self._by_level.learn(flight.level, service_s / factor)
-        if flight.level <= max(1, self.sure // 2) or not self._count:  # surely no wait in these, whatever N is
-            self._count += 1
-            self._mean_s += max(0.05, 1 / self._count) * (service_s / factor - self._mean_s)
-        if elders >= self.sure:
+            self.limit = sure + FIRST_PROBES
+        level = attempt.level
+        if level <= 2 or level <= sure or level <= attempt.sure:  # what waits inside for want of slots says nothing
+            self._by_level.learn(level, service_s / factor)
+        if level == 1 or level < sure or not self._count:  # no wait in these, even if `sure` is one too high
+            self._count = count = self._count + 1
+            self._mean_s += (0.05 if count > 20 else 1 / count) * (service_s / factor - self._mean_s)
+        if elders >= sure:
             self._overtook(elders + 1)
-        elif flight.level > self.sure == flight.sure and flight.elders_to_wait_for <= 0:
-            self._weigh(service_s, flight.begins_at - attempt.granted_at, self._mean_s * factor)
+        elif level > sure == attempt.sure and attempt.elders_to_wait_for <= 0:
+            self._weigh(service_s, attempt.begins_at - attempt.granted_at, self._mean_s * factor)
         self._patience -= 1
-        if self.sure > 1 and self._patience <= 0 and self._by_level.slope > SHARING_SLOPE:
+        if sure > 1 and self._patience <= 0 and self._by_level.slope > SHARING_SLOPE:
             self._step_down()
-        return is_within
+        return level <= sure
 
     def _depart(self, attempt: InFlight, answered_at: float) -> int:
         """Tell those sent later, and count those sent earlier that are still worked on."""
         elders = 0
         is_elder = True
-        for other, flight in self._out.items():
+        for other in self._out:
             if other is attempt:
                 is_elder = False
             elif is_elder:
                 elders += other.answered_at is None
-            elif flight.elders_to_wait_for > 0:
-                flight.elders_to_wait_for -= 1
-                flight.begins_at = answered_at
+            elif other.elders_to_wait_for > 0:
+                other.elders_to_wait_for -= 1
+                other.begins_at = answered_at
         return elders
 
     def _rest_from_probing(self, waiting: int) -> None:
@@ -214,6 +208,7 @@ class Learned:
         if waited_s <= 0 or worked_s <= 0 or not mean_s:
             return
         step = (shape - 1) * math.log(service_s / worked_s) - shape * waited_s / mean_s
+        step *= self._count / (self._count + FEW)
         self._evidence += min(STEP, max(-STEP, step))
         if self._evidence >= ENOUGH and self._by_level.slope <= SHARING_SLOPE:
             self._raise(self.sure + 1)

@@ -5,7 +5,6 @@ slot from the grant until `Fleet.settle`, which must be called exactly once, can
 """
 
 from collections.abc import Set
-from dataclasses import dataclass
 
 from ocr_tcp_lb.balance.backend import Backend
 from ocr_tcp_lb.balance.outcome import FAILURES, Outcome
@@ -16,19 +15,34 @@ LEAST_URGENT = 9  # low numbers are urgent, as in RFC 9218 section 4.1 and in ma
 USUAL_PRIORITY = 5
 
 
-@dataclass(slots=True, eq=False)
 class Ticket:
-    """One request that wants a backend; `owner` is what the caller wants to find again, opaque here."""
+    """One request that wants a backend; `owner` is what the caller wants to find again, opaque here.
 
-    owner: object
-    arrived_at: float
-    size_bytes: int | None = None  # of the body, where known
-    tried: Set[Backend] = frozenset()  # backends where an attempt failed
-    attempts: int = 0  # leases granted so far
-    failures: int = 0  # attempts that may have cost a backend work; a refused connection is none
-    deaths: int = 0  # backends that broke while they had it
-    priority: int = USUAL_PRIORITY  # 0 is the most urgent, 9 the least
-    key: str = ""  # whose request it is; keys share the queue fairly
+    Written out, as `Lease` is: one of each is made for every request, and `mypyc` takes no slotted dataclass.
+    """
+
+    __slots__ = ("arrived_at", "attempts", "deaths", "failures", "key", "owner", "priority", "size_bytes", "tried")
+
+    def __init__(
+        self,
+        owner: object,
+        arrived_at: float,
+        size_bytes: int | None = None,
+        *,
+        attempts: int = 0,
+        failures: int = 0,
+        priority: int = USUAL_PRIORITY,
+        key: str = "",
+    ) -> None:
+        self.owner = owner
+        self.arrived_at = arrived_at
+        self.size_bytes = size_bytes  # of the body, where known
+        self.tried: Set[Backend] = frozenset()  # backends where an attempt failed
+        self.attempts = attempts  # leases granted so far
+        self.failures = failures  # attempts that may have cost a backend work; a refused connection is none
+        self.deaths = 0  # backends that broke while they had it
+        self.priority = priority  # 0 is the most urgent, 9 the least
+        self.key = key  # whose request it is; keys share the queue fairly
 
     @property
     def is_retry(self) -> bool:
@@ -45,16 +59,34 @@ class Ticket:
                 self.deaths += 1
 
 
-@dataclass(slots=True, eq=False)
 class Lease:
     """One slot of one backend, held for one attempt of one ticket."""
 
-    backend: Backend
-    ticket: Ticket
-    granted_at: float
-    era: int  # of the backend's health when granted; see `health.Health`
-    answered_at: float | None = None  # the caller may note the reply's head here
-    is_settled: bool = False
+    __slots__ = (
+        "answered_at",
+        "backend",
+        "begins_at",
+        "elders_to_wait_for",
+        "era",
+        "granted_at",
+        "is_settled",
+        "level",
+        "sure",
+        "ticket",
+    )
+
+    level: int  # these four belong to a backend's learner; see `limit.InFlight`
+    sure: float
+    elders_to_wait_for: int
+    begins_at: float
+
+    def __init__(self, backend: Backend, ticket: Ticket, granted_at: float, era: int) -> None:
+        self.backend = backend
+        self.ticket = ticket
+        self.granted_at = granted_at
+        self.era = era  # of the backend's health when granted; see `health.Health`
+        self.answered_at: float | None = None  # the caller may note the reply's head here
+        self.is_settled = False
 
     def close(self, now: float) -> float:
         """Mark as settled and return the service time in seconds.

@@ -10,10 +10,14 @@ from typing import Protocol
 
 
 class InFlight(Protocol):
-    """An attempt, as far as a limit cares; a lease is one."""
+    """An attempt, as far as a limit cares; a lease is one. The learner that is told of it keeps its notes there."""
 
     granted_at: float
     answered_at: float | None
+    level: int  # how many were in flight with it when it was sent
+    sure: float  # what was believed then
+    elders_to_wait_for: int  # answers before it could begin, were there no more slots
+    begins_at: float  # when it began in that case; meaningful once no elder is waited for
 
 
 class Limit(Protocol):
@@ -56,8 +60,8 @@ class Told:
 
     def __init__(self, limit: int) -> None:
         assert limit >= 1, "a backend that takes nothing is not a backend"
-        self.limit: float = limit
-        self.sure: float = limit
+        self.limit = float(limit)
+        self.sure = float(limit)
 
     def belief(self) -> str:
         """Return the operator's word."""
@@ -70,8 +74,8 @@ class Unlimited:
     __slots__ = ("limit", "sure")
 
     def __init__(self) -> None:
-        self.limit: float = math.inf
-        self.sure: float = math.inf
+        self.limit = math.inf
+        self.sure = math.inf
 
     def belief(self) -> str:
         """Return that there is none."""

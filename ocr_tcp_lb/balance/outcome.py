@@ -20,5 +20,6 @@ class Outcome(Enum):
     STALE = auto()  # a pooled connection was found closed before any byte of the reply; nobody's fault
 
 
+SERVED = Outcome.SERVED  # for those who ask twice a request: a name is found twice as fast as an enum's member
 WHOLE_REPLIES = frozenset({Outcome.SERVED, Outcome.CLIENT_ERROR})
 FAILURES = frozenset({Outcome.SERVER_ERROR, Outcome.CONNECT_FAILED, Outcome.BROKE, Outcome.SILENT})

@@ -1,8 +1,8 @@
-"""The one queue: tickets that wait for a slot. Retries first, then by urgency, then fairly by key, then by rank.
+"""The one queue: tickets that wait for a slot. Retries first, then by urgency, then fairly by key, then by turn.
 
 All operations are O(log n). `push` raises `QueueFull` for a newcomer above the bound; a retry was admitted once and is
 always taken back, so the queue may exceed its bound by the requests that were in flight, and no further. With the same
-priority, key and no ranks the order is first come, first served.
+priority, key and no turns the order is first come, first served.
 """
 
 from collections import OrderedDict
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from ocr_tcp_lb.balance.fairness import FairLane
 from ocr_tcp_lb.balance.lease import LEAST_URGENT, Ticket
+from ocr_tcp_lb.balance.order import Turn
 from ocr_tcp_lb.errors import LoadBalancerError
 
 PRIORITY_STEP_S = 20.0  # one level of urgency is worth this much waiting; so no level starves
@@ -29,11 +30,12 @@ class TicketQueue:
     `OrderedDict` and not `dict`: its first entry is found in O(1) however many were removed before it.
     """
 
-    __slots__ = ("_lanes", "_newcomers", "_retries", "count", "size")
+    __slots__ = ("_lanes", "_newcomers", "_retries", "count", "size", "work")
 
     def __init__(self, size: int) -> None:
         self.size = size  # how many newcomers may wait
         self.count = 0  # how many wait
+        self.work = 0.0  # what the newcomers cost together, in mean requests
         self._retries: OrderedDict[Ticket, None] = OrderedDict()
         self._newcomers: set[Ticket] = set()
         self._lanes: dict[int, FairLane] = {}
@@ -44,12 +46,8 @@ class TicketQueue:
     def __contains__(self, ticket: Ticket) -> bool:
         return ticket in self._newcomers or ticket in self._retries
 
-    def push(self, ticket: Ticket, rank: float | None = None, cost: float = 1.0) -> None:
-        """Let a ticket wait: a retry behind the retries, a newcomer in its turn.
-
-        Among tickets of one priority and key the lowest `rank` is first, by default whoever came first. `cost` is
-        what the ticket takes of its key's share.
-        """
+    def push(self, ticket: Ticket, turn: Turn | None = None) -> None:
+        """Let a ticket wait: a retry behind the retries, a newcomer in its turn, by default whoever came first."""
         assert ticket not in self, "a ticket waits once"
         if ticket.is_retry:
             self._retries[ticket] = None
@@ -58,22 +56,23 @@ class TicketQueue:
         if self.count >= self.size:
             raise QueueFull(self.count)
         assert 0 <= ticket.priority <= LEAST_URGENT, "priorities go from 0 to 9"
+        turn = turn or Turn(ticket.arrived_at)
         self._newcomers.add(ticket)
         self.count += 1
+        self.work += turn.cost
         lane = self._lanes.get(ticket.priority)
         if lane is None:
             lane = self._lanes[ticket.priority] = FairLane()
-        lane.push(ticket, ticket.arrived_at if rank is None else rank, cost)
+        lane.push(ticket, turn)
 
     def remove(self, ticket: Ticket) -> None:
         """Take a ticket out, wherever it stands."""
         assert ticket in self, "only a waiting ticket can leave"
-        self.count -= 1
         if ticket in self._retries:
+            self.count -= 1
             del self._retries[ticket]
         else:
-            self._newcomers.remove(ticket)
-            self._lanes[ticket.priority].discard(ticket)
+            self._forget(ticket, self._lanes[ticket.priority].discard(ticket))
 
     def retries(self) -> Iterable[Ticket]:
         """Return the waiting retries in order; a copy, so that the queue may change meanwhile."""
@@ -84,27 +83,35 @@ class TicketQueue:
         """How many newcomers wait."""
         return len(self._newcomers)
 
-    def first_newcomer(self) -> Ticket | None:
+    def first_newcomer(self, now: float) -> Ticket | None:
         """Return the newcomer whose turn it is, if any waits; it stays in the queue."""
         first, first_due = None, 0.0
         for priority, lane in self._lanes.items():
-            ticket = lane.first()
+            ticket = lane.first(now)
             if ticket is not None:
                 due = ticket.arrived_at + PRIORITY_STEP_S * priority
                 if first is None or due < first_due:
                     first, first_due = ticket, due
         return first
 
-    def pop_newcomer(self) -> Ticket | None:
-        """Take out and return the newcomer whose turn it is, if any waits."""
-        ticket = self.first_newcomer()
-        if ticket is not None:
-            self._newcomers.remove(ticket)
-            self.count -= 1
-            self._lanes[ticket.priority].pop()
-        return ticket
+    def take(self, ticket: Ticket) -> None:
+        """Take out the newcomer that `first_newcomer` returned, to be served."""
+        self._forget(ticket, self._lanes[ticket.priority].take(ticket))
+
+    def _forget(self, ticket: Ticket, cost: float) -> None:
+        self._newcomers.remove(ticket)
+        self.count -= 1
+        self.work = self.work - cost if self._newcomers else 0.0  # no crumbs stay
 
     def ahead_of(self, ticket: Ticket) -> int:
         """Return how many would be served before a newcomer that came now; an upper estimate in O(priorities)."""
-        lanes = [lane for priority, lane in self._lanes.items() if priority <= ticket.priority]
-        return len(self._retries) + sum(lane.ahead_of(ticket.key) for lane in lanes)
+        ahead = len(self._retries)
+        for priority, lane in self._lanes.items():
+            if priority <= ticket.priority:
+                ahead += lane.ahead_of(ticket.key)
+        return ahead
+
+    def work_ahead_of(self, ticket: Ticket) -> float:
+        """Return the same in mean requests: those ahead count as much as those who wait cost on average."""
+        ahead = self.ahead_of(ticket)
+        return ahead * self.work / len(self._newcomers) if self._newcomers else ahead

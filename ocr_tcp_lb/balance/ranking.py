@@ -1,10 +1,10 @@
 """The open backends in order of speed, for the `queue` policy: the fastest free one in O(log n), and the hold rule.
 
 A `Ranking` keeps two heaps, of backends with a believed slot free and of those that may only be probed, and a ledger
-of how fast the full ones free their slots. `rearrange` is to be called after a backend's load or health changed,
-`refresh` after anything did; nothing else moves. Speeds count in steps of 19 %: two backends closer than that are
-equal, and share by load and turn. A decision with 1,000 backends and 10,000 waiting costs 1.2 to 1.4 times the CPU of
-one with 3 and 10 (`python -m bench.sim --cost`).
+of how fast the full ones free their slots. `refresh` is to be called after anything about a backend changed; nothing
+else moves. Speeds count in steps of 19 %: two backends closer than that are
+equal, and share by load and turn. A decision with 1,000 backends and 10,000 waiting costs 1.3 times the CPU of one with
+3 and 10, and 1.9 times while half the slots are free (`python -m bench.sim --cost`).
 """
 
 import heapq
@@ -24,7 +24,7 @@ RATE_UNIT = 1e9  # rates are whole numbers of this part of 1/s, so that adding a
 # Step k covers what is nearest to 2 ** (k / STEPS_PER_OCTAVE) times the lowest; each entry is a step's upper bound.
 _BOUNDS_S = [0.0, *(2 ** ((step + 0.5) / STEPS_PER_OCTAVE + LOWEST_OCTAVE) for step in range(1, BUCKETS - 1))]
 
-_Entry = tuple[Any, ...]  # what the heap is ordered by, then the backend's number, then its place
+_Entry = tuple[Any, ...]  # what the heap is ordered by, the backend's number last; then the entry's own; then its place
 
 
 def bucket_of(service_s: float) -> int:
@@ -41,7 +41,7 @@ class _Place:
         self.backend = backend
         self.cost_s = 0.0  # expected service time over weight
         self.bucket = 0
-        self.entry: _Entry | None = None  # the one valid entry in either heap; none while nothing may come here
+        self.entry = 0  # the number of the one valid entry in either heap; of none while nothing may come here
         self.booked_bucket = 0  # what it has in the ledger
         self.booked_slots = 0
         self.booked_rate = 0
@@ -52,7 +52,7 @@ def _best(heap: list[_Entry]) -> _Place | None:
     while heap:
         entry = heap[0]
         place: _Place = entry[-1]
-        if place.entry is entry:
+        if place.entry == entry[-2]:
             return place
         heapq.heappop(heap)
     return None
@@ -61,7 +61,7 @@ def _best(heap: list[_Entry]) -> _Place | None:
 class Ranking:
     """Who is open, by speed; and how fast the busy ones will be free again."""
 
-    __slots__ = ("_busy_backends", "_busy_rates", "_busy_slots", "_free", "_places", "_probes")
+    __slots__ = ("_busy_backends", "_busy_rates", "_busy_slots", "_fastest", "_free", "_places", "_probes")
 
     def __init__(self) -> None:
         self._places: dict[Backend, _Place] = {}
@@ -70,6 +70,7 @@ class Ranking:
         self._busy_backends = 0
         self._busy_rates = [0] * BUCKETS  # of slots that free themselves, by speed, in RATE_UNIT
         self._busy_slots = [0] * BUCKETS
+        self._fastest = BUCKETS  # the lowest step that was ever in the ledger: below it there is nothing to add up
 
     def refresh(self, backend: Backend, now: float) -> None:
         """Put the backend where its speed, load and health say."""
@@ -81,49 +82,52 @@ class Ranking:
         if cost_s != place.cost_s:
             place.cost_s = cost_s
             place.bucket = bisect_left(_BOUNDS_S, cost_s)
-        self.rearrange(backend)
-
-    def rearrange(self, backend: Backend) -> None:
-        """Put the backend where its load and health say; its speed is as it was."""
-        place = self._places[backend]
         in_flight, sure = backend.in_flight, backend.limiter.sure
         # `is_eligible` written out: this runs twice a request
         is_shut = not backend.health.takes_requests or backend.is_draining or backend.is_silent
+        old = place.entry
+        number = place.entry = old + 1
         if is_shut or in_flight >= backend.limiter.limit:
-            place.entry = None
+            pass
         elif in_flight < sure:
-            self._put(self._free, place, (place.bucket, in_flight / sure, backend.last_turn, backend.number, place))
+            heap = self._free
+            # The load is below 1, so that its sum with the step orders by step, then by load.
+            entry = (place.bucket + in_flight / sure, backend.last_turn, backend.number, number, place)
+            if heap and heap[0][-1] is place and heap[0][-2] == old:  # the usual case: the backend that was chosen last
+                heapq.heapreplace(heap, entry)
+            else:
+                self._put(heap, entry)
             if place.booked_slots:
                 self._book(place, 0)
             return
         else:
             load = in_flight / sure
-            key = (in_flight > sure, place.bucket, load, backend.last_turn, backend.number, place)
-            self._put(self._probes, place, key)
-        slots = min(in_flight, int(min(sure, 1e6))) if place.bucket and backend.is_in_service else 0
+            key = (in_flight > sure, place.bucket, load, backend.last_turn, backend.number, number, place)
+            self._put(self._probes, key)
+        slots = 0
+        if place.bucket and backend.is_in_service:
+            slots = in_flight if in_flight < sure else int(sure)
         if slots or place.booked_slots:
             self._book(place, slots)
 
-    def _put(self, heap: list[_Entry], place: _Place, entry: _Entry) -> None:
-        """Give the place a new entry, in place of the old one where that is on top: the backend just chosen."""
-        old, place.entry = place.entry, entry
-        if heap and heap[0] is old:
-            heapq.heapreplace(heap, entry)
-            return
+    def _put(self, heap: list[_Entry], entry: _Entry) -> None:
+        """Add an entry; the place's old one is dropped when it comes to the top, or when too many have gathered."""
         heapq.heappush(heap, entry)
         if len(heap) > 2 * len(self._places) + 64:
-            heap[:] = [one for one in heap if one[-1].entry is one]
+            heap[:] = [one for one in heap if one[-1].entry == one[-2]]
             heapq.heapify(heap)
 
     def _book(self, place: _Place, slots: int) -> None:
         """Enter into the ledger that the backend has this many slots that will free themselves."""
-        bucket, rate = place.bucket, round(RATE_UNIT * slots / place.cost_s) if slots else 0
+        bucket, rate = place.bucket, round(RATE_UNIT * slots / max(place.cost_s, CLOCK_S)) if slots else 0
         if bucket == place.booked_bucket and rate == place.booked_rate:
             return
         self._busy_backends += (slots > 0) - (place.booked_slots > 0)
         self._busy_rates[place.booked_bucket] -= place.booked_rate
         self._busy_slots[place.booked_bucket] -= place.booked_slots
         self._busy_rates[bucket] += rate
+        if bucket < self._fastest:
+            self._fastest = bucket
         self._busy_slots[bucket] += slots
         place.booked_bucket, place.booked_rate, place.booked_slots = bucket, rate, slots
 
@@ -156,8 +160,10 @@ class Ranking:
 
     def hold_s(self) -> float:
         """Return for how long `choose` may hold a request; infinite when nothing is open."""
-        places = (_best(self._free), self._best_probe(may_pile=False))
-        return min((place.cost_s for place in places if place is not None), default=math.inf)
+        free, probe = _best(self._free), self._best_probe(may_pile=False)
+        if free is None:
+            return math.inf if probe is None else probe.cost_s
+        return free.cost_s if probe is None or free.cost_s < probe.cost_s else probe.cost_s
 
     def _is_better_held(self, place: _Place, position: int) -> bool:
         """Whether waiting for a faster backend promises more than this one: the hold rule.
@@ -168,9 +174,9 @@ class Ranking:
         slower it takes mean and p99 to 0.93 and 0.52 of the FIFO ideal's, at half load to 0.72 and 0.23, and costs
         nothing elsewhere (`python -m bench.sim --policy queue/told`).
         """
-        bucket = place.bucket - STEPS_PER_OCTAVE // 2
-        slots = sum(self._busy_slots[:bucket]) if bucket > 0 else 0
+        faster = slice(self._fastest, max(0, place.bucket - STEPS_PER_OCTAVE // 2))
+        slots = sum(self._busy_slots[faster])
         if not slots:
             return False
-        rate = sum(self._busy_rates[:bucket]) / RATE_UNIT
+        rate = sum(self._busy_rates[faster]) / RATE_UNIT
         return place.cost_s * rate > BETA * (position + slots)

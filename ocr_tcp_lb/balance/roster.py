@@ -1,7 +1,8 @@
 """The backends that can take a request now, kept up to date instead of being searched for, and the choice among them.
 
 `Listed` hands the open backends to a `Policy`; `Ranked` keeps them by speed for the `queue` policy, which also probes
-and holds. Both use reserves only when no other backend is open. Who is open changes through `refresh` alone.
+and holds. Both use reserves only when no other backend is open. Who is open changes through `refresh` alone; `Ranked`
+looks at what changed when the next choice is due, because most backends change twice by then.
 """
 
 import math
@@ -20,11 +21,8 @@ REVIEW_S = 5.0  # how late it may be noticed that an estimate has expired; estim
 class Roster(Protocol):
     """Who is open, and who is chosen."""
 
-    def refresh(self, backend: Backend, now: float) -> None:
+    def refresh(self, backend: Backend) -> None:
         """Take note after anything about the backend changed."""
-
-    def took(self, backend: Backend) -> None:
-        """Take note after one of the backend's slots was taken and nothing else about it changed."""
 
     def choose(self, position: int, waited_s: float, now: float) -> Backend | None:
         """Return a backend for the request at this position of the queue (1 is first), or None: it has to wait."""
@@ -32,7 +30,7 @@ class Roster(Protocol):
     def choose_except(self, tried: Set[Backend], now: float) -> Backend | None:
         """Return a backend that is not in `tried`, or None."""
 
-    def hold_s(self) -> float:
+    def hold_s(self, now: float) -> float:
         """Return for how long a request may be held though a backend is open; infinite when none is."""
 
 
@@ -68,13 +66,9 @@ class Listed:
         self._weighted = _OpenList()
         self._reserves = _OpenList()
         for backend in backends:
-            self.took(backend)
+            self.refresh(backend)
 
-    def refresh(self, backend: Backend, now: float) -> None:
-        """Put the backend on or off its list."""
-        self.took(backend)
-
-    def took(self, backend: Backend) -> None:
+    def refresh(self, backend: Backend) -> None:
         """Put the backend on or off its list."""
         lane = self._reserves if backend.is_reserve else self._weighted
         is_eligible = backend.is_eligible
@@ -90,7 +84,7 @@ class Listed:
         left = [b for b in self._weighted.members if b not in tried]
         return self._pick(left or [b for b in self._reserves.members if b not in tried], now)
 
-    def hold_s(self) -> float:
+    def hold_s(self, now: float) -> float:
         """Nobody is held."""
         return math.inf
 
@@ -103,7 +97,7 @@ class Listed:
 class Ranked:
     """Open backends by speed, for the `queue` policy."""
 
-    __slots__ = ("_backends", "_has_reserves", "_policy", "_reserves", "_review_at", "_rng", "_weighted")
+    __slots__ = ("_backends", "_changed", "_has_reserves", "_policy", "_reserves", "_review_at", "_rng", "_weighted")
 
     def __init__(self, backends: Sequence[Backend], policy: Policy, rng: Rng) -> None:
         self._backends = backends
@@ -112,20 +106,17 @@ class Ranked:
         self._weighted = Ranking()
         self._reserves = Ranking()
         self._has_reserves = any(backend.is_reserve for backend in backends)
+        self._changed: dict[Backend, None] = dict.fromkeys(backends)
         self._review_at = -math.inf
 
-    def refresh(self, backend: Backend, now: float) -> None:
-        """Put the backend where its speed and load say."""
-        (self._reserves if backend.is_reserve else self._weighted).refresh(backend, now)
-
-    def took(self, backend: Backend) -> None:
-        """Put the backend where its load says."""
-        (self._reserves if backend.is_reserve else self._weighted).rearrange(backend)
+    def refresh(self, backend: Backend) -> None:
+        """Remember to put the backend where its speed and load say."""
+        self._changed[backend] = None
 
     def choose(self, position: int, waited_s: float, now: float) -> Backend | None:
         """Return the fastest free backend, or one to probe, unless the request is better held."""
-        if now >= self._review_at:
-            self._review(now)
+        if self._changed or now >= self._review_at:
+            self._catch_up(now)
         may_pile = waited_s > 0 and position > DEEP
         ranking = self._weighted
         if self._has_reserves and not ranking.has_open(may_pile):
@@ -138,15 +129,22 @@ class Ranked:
         candidates = [b for b in left if not b.is_reserve] or left
         return self._policy.pick(candidates, now, self._rng) if candidates else None
 
-    def hold_s(self) -> float:
+    def hold_s(self, now: float) -> float:
         """Return the service time of the backend that is open: waiting for longer than that cannot pay."""
-        return (self._weighted if self._weighted.has_open() else self._reserves).hold_s()
+        if self._changed:
+            self._catch_up(now)
+        hold_s = self._weighted.hold_s()
+        return self._reserves.hold_s() if self._has_reserves and hold_s == math.inf else hold_s
 
-    def _review(self, now: float) -> None:
-        """Look at all again: an estimate may have expired without an event."""
-        self._review_at = now + REVIEW_S
-        for backend in self._backends:
-            self.refresh(backend, now)
+    def _catch_up(self, now: float) -> None:
+        """Look at those that changed, and now and then at all: an estimate may have expired without an event."""
+        changed = self._changed
+        if now >= self._review_at:
+            self._review_at = now + REVIEW_S
+            changed.update(dict.fromkeys(self._backends))
+        for backend in changed:
+            (self._reserves if backend.is_reserve else self._weighted).refresh(backend, now)
+        changed.clear()
 
 
 def roster_for(policy_name: str, backends: Sequence[Backend], policy: Policy, rng: Rng) -> Roster:

@@ -33,18 +33,21 @@ class ServiceTime:
 
     def learn(self, sample_s: float, now: float) -> None:
         """Take in one good answer that took `sample_s` and ended at `now`."""
-        if self._sample_count < TRUSTED_AFTER:
-            self._average(sample_s)
-        else:
-            gap_s = now - self._answered_at
-            blend = (BLEND * MEMORY_S + gap_s) / (MEMORY_S + gap_s)
-            most_s = OUTLIER_RATIO * self.mean_s
-            self.mean_s += blend * ((sample_s if sample_s < most_s else most_s) - self.mean_s)
-            self.expected_s = self.mean_s
+        gap_s = now - self._answered_at
         self._answered_at = now
+        mean_s = self.mean_s
         if self._sample_count >= TRUSTED_AFTER:
-            life_s = EXPIRY_IN_ANSWERS * self.mean_s
-            self.expires_at = now + (life_s if life_s > MEMORY_S else MEMORY_S)
+            most_s = OUTLIER_RATIO * mean_s
+            blend = (BLEND * MEMORY_S + gap_s) / (MEMORY_S + gap_s)
+            mean_s += blend * ((sample_s if sample_s < most_s else most_s) - mean_s)
+            self.mean_s = self.expected_s = mean_s
+        else:
+            self._average(sample_s)
+            if self._sample_count < TRUSTED_AFTER:
+                return
+            mean_s = self.mean_s
+        life_s = EXPIRY_IN_ANSWERS * mean_s
+        self.expires_at = now + (life_s if life_s > MEMORY_S else MEMORY_S)
 
     def _average(self, sample_s: float) -> None:
         self._sample_count = count = self._sample_count + 1

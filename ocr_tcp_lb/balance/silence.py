@@ -15,12 +15,13 @@ LEAST_S = 2.0  # a garbage collection, a page of print: nobody is suspected for 
 
 
 class Silence:
-    """When each busy backend was first seen to be busy."""
+    """When each backend was first seen to have requests that it has not begun to answer."""
 
-    __slots__ = ("_busy_since",)
+    __slots__ = ("_busy_since", "nobody_answers")
 
     def __init__(self) -> None:
         self._busy_since: dict[Backend, float] = {}
+        self.nobody_answers = False  # each backend in service would be suspected, if it were not for the last one
 
     def review(self, backends: Sequence[Backend], usual_s: float, now: float) -> list[Backend]:
         """Set `is_silent` of each backend; return those where it changed.
@@ -29,7 +30,7 @@ class Silence:
         suspected. The last one in service never is.
         """
         since = self._busy_since
-        self._busy_since = {one: since.get(one, now) for one in backends if one.in_flight}
+        self._busy_since = {one: since.get(one, now) for one in backends if one.in_flight > one.replying}
         changed = [one for one in backends if one.is_silent and not self._is_quiet(one, usual_s, now)]
         for backend in changed:
             backend.is_silent = False
@@ -43,11 +44,12 @@ class Silence:
             for backend in relieved:
                 backend.is_silent = False
             changed += relieved
+        self.nobody_answers = all(self._is_quiet(one, usual_s, now) for one in backends if one.is_in_service)
         return changed
 
     def _is_quiet(self, backend: Backend, usual_s: float, now: float) -> bool:
         usual_s = backend.service.mean_s or usual_s
-        if not backend.in_flight or usual_s <= 0:
+        if backend.in_flight <= backend.replying or usual_s <= 0:
             return False
         heard_at = max(self._busy_since.get(backend, math.inf), backend.replied_at)
         return now - heard_at > max(LEAST_S, TIMES_USUAL * usual_s)

@@ -9,7 +9,7 @@ Raises AttemptFailed (the client knows nothing of this attempt yet), ReplyBroken
 
 import time
 
-from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.balance.lease import Lease, Outcome
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES, Flow
@@ -20,6 +20,7 @@ from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import ReplyError, bad_reply
+from ocr_tcp_lb.wire.fields import list_members
 from ocr_tcp_lb.wire.head import Framing, ReplyHead
 
 STALE_WITHIN_S = 0.1  # a stale connection says so within a round trip; later it is a crash
@@ -37,6 +38,7 @@ class Answer:
     surplus = b""  # what the backend sent behind its reply
     taken = 0  # bytes that the backend sent
     _download: Flow | None = None  # None also for a reply that went to the client whole, at once
+    _long: Lease | None = None  # of a reply that the fleet knows to go on for long
     _held: HeldReply | None = None  # a reply on its way, of which the client knows nothing yet
     _inbox = b""  # the beginning of a reply's head
     _interim_replies = 0
@@ -130,6 +132,7 @@ class Answer:
         if reply.content_length > hub.limits.reply_buffer_bytes or not hub.slabs.reserve(reply.content_length):
             return False
         self._held = HeldReply(reply, bytearray(data))
+        self.go_on()
         return True
 
     def _has_second_chance(self) -> bool:
@@ -152,14 +155,15 @@ class Answer:
             return  # a ghost's backend computes on
         if request.head.minor == 0 or (reply.status == CONTINUE and not request.passes_expectation):
             return
-        data = reply.forwarded(minor=1, close=False)
+        data = reply.forwarded(minor=1, close=False)[request.client.ahead :]
         if self._send(data) < len(data):
             raise ClientGone("the client does not read its interim replies")
+        request.client.ahead = 0
 
     def _begin(self, reply: ReplyHead, data: bytes) -> None:
         """Pass the final reply's head on, with what is there of its body."""
         request, head = self._request, self._request.head
-        if reply.status == SWITCHING_PROTOCOLS and not head.upgrade:
+        if reply.status == SWITCHING_PROTOCOLS and not _was_offered(reply.upgrade, head.upgrade):
             raise bad_reply("101 Switching Protocols, which nobody asked for")
         framing = reply.framing
         dechunk = framing is Framing.CHUNKED and head.minor == 0
@@ -179,7 +183,7 @@ class Answer:
             close=not self.client_persists,
             dechunk=dechunk,
             extra=own_fields(request.record, answered_at) + self._debug_fields(),
-        )
+        )[request.client.ahead :]
         self.reply = reply
         sent = 0
         length = reply.content_length
@@ -194,6 +198,8 @@ class Answer:
             self._connection.channel.presume_empty()
         else:
             self._begin_download(reply, dechunk).begin(prelude, data, sent)
+            self.go_on()
+        request.client.ahead = 0
         request.record.answered = answered_at
         request.record.status = reply.status
 
@@ -242,10 +248,24 @@ class Answer:
             self.surplus = download.surplus
         return more
 
+    def go_on(self) -> None:
+        """The reply has begun, and may go on for long: nobody is to think that the backend hangs."""
+        if self._long is None and self._request.lease is not None:
+            self._long = self._request.lease
+            self._hub.begin_reply(self._long)
+
     def close(self) -> None:
         """Give up what is held; safe at any time."""
+        if self._long is not None:
+            self._hub.end_reply(self._long)
+            self._long = None
         if self._download is not None:
             self._download.close()
         if self._held is not None:
             self._hub.slabs.release(self._held.head.content_length)
             self._held = None
+
+
+def _was_offered(chosen: bytes, offered: bytes) -> bool:
+    """RFC 9110 section 7.8: a server must not switch to a protocol that the client did not offer."""
+    return set(list_members([chosen])) <= set(list_members([offered]))

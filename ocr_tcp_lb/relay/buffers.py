@@ -25,10 +25,10 @@ class Slabs:
     def __repr__(self) -> str:
         return f"<Slabs {self.used_bytes / MIB:.1f}/{self.capacity_bytes / MIB:.0f} MiB>"
 
-    def take(self, size: int) -> bytearray | None:
-        """Memory of `size` bytes, at most a slab; None when the capacity is used up."""
+    def take(self, size: int, share: float = 1.0) -> bytearray | None:
+        """Memory of `size` bytes, at most a slab; None when this share of the capacity is used up."""
         size = min(size, SLAB_BYTES)
-        if self.used_bytes + size > self.capacity_bytes:
+        if self.used_bytes + size > share * self.capacity_bytes:
             return None
         self.used_bytes += size
         if size == SLAB_BYTES and self._kept:

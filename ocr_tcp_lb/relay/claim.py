@@ -1,4 +1,4 @@
-"""A request's way to a backend: ask the fleet, wait in the one queue if need be, hold the lease, settle it once."""
+"""A request's way to a backend: ask the fleet, stand in the one queue if need be, hold the lease, settle it once."""
 
 import math
 import time
@@ -18,13 +18,13 @@ REPLAYABLE = (Outcome.BROKE, Outcome.STALE, Outcome.SERVER_ERROR)  # not SILENT:
 class Claim(Ticket):
     """The relay's ticket: the fleet's grants come to it; it holds at most one lease at a time."""
 
-    __slots__ = ("_client", "_deadline", "_hub", "_waits", "lease")
+    __slots__ = ("_deadline", "_hub", "client", "is_waiting", "lease")
 
     def __init__(self, hub: Hub, client: Client, head: RequestHead | None) -> None:
         super().__init__(None, time.monotonic())
         self._hub = hub
-        self._client = client
-        self._waits = False
+        self.client = client
+        self.is_waiting = False  # in the queue
         self._deadline: float | None = None  # when the answer is of no more use
         self.lease: Lease | None = None
         fair_by = hub.config.queue.fair_by
@@ -41,54 +41,46 @@ class Claim(Ticket):
         patience_s = wishes.patience_s(head)
         if patience_s is not None:
             self._deadline = self.arrived_at + patience_s
-        if self._client.hop.trusted:
+        if self.client.hop.trusted:
             priority = wishes.priority(head)
             if priority is not None:
                 self.priority = priority
 
-    async def obtain(self, *, watch_client: bool) -> Lease:
-        """Return a lease, after a wait in the queue if need be; raises as `ask` and `wait` do."""
-        return self.lease or (None if self._waits else self.ask()) or await self.wait(watch_client=watch_client)
-
     def ask(self) -> Lease | None:
-        """Return a lease, or None: then `wait`. Raises Refusal when the queue is full or the answer would be late."""
+        """Return a lease, or None: it waits, see `waiting`. Raises Refusal: the queue is full, or it would be late."""
         if self._deadline is not None and not self._hub.fleet.can_meet(self, self._deadline, time.monotonic()):
             raise self._too_late()
         try:
             lease = self.lease = self._hub.ask(self)
         except QueueFull as error:
             raise self._refusal("queue_full", "every backend is busy and the queue is full") from error
-        self._waits = lease is None
+        self.is_waiting = lease is None
         return lease
 
-    async def wait(self, *, watch_client: bool) -> Lease:
-        """Wait in the queue for a lease.
+    def look_around(self, *, watch_client: bool) -> None:
+        """While it waits, whenever the wake-up has fired: see whether waiting is still of use.
 
-        Raises Refusal when that takes too long, and ClientGone when the client leaves the queue; it is noticed
+        Raises Refusal when it has waited for too long, and ClientGone when the client leaves the queue; that is noticed
         at once with `watch_client`; while its body is still to be read only a reset is, and within a second.
         """
-        client = self._client
-        client.allow(self._patience_s())
-        try:
-            while self.lease is None:
-                if client.expired:
-                    raise self._too_late()
-                if watch_client:
-                    client.notice_departure()
-                    client.channel.want_read()
-                else:
-                    client.notice_reset()
-                await client.wakeup
-        except BaseException:
-            if self.lease is None:
-                self._waits = False
-                self._hub.fleet.leave(self)
-            else:
-                self.settle(Outcome.CLIENT_LEFT)
-            raise
-        return self.lease
+        client = self.client
+        if client.expired:
+            raise self._too_late()
+        if watch_client:
+            client.notice_departure()
+            client.channel.want_read()
+        else:
+            client.notice_reset()
 
-    def _patience_s(self) -> float:
+    def give_up(self) -> None:
+        """Leave the queue, or give back a lease that was granted at the last moment."""
+        if self.lease is None:
+            self.is_waiting = False
+            self._hub.fleet.leave(self)
+        else:
+            self.settle(Outcome.CLIENT_LEFT)
+
+    def patience_s(self) -> float:
         """What is left of the queue time-out, which counts from when the request first asked, or of its deadline."""
         until = self.arrived_at + self._hub.config.queue.timeout_s
         if self._deadline is not None:
@@ -107,9 +99,9 @@ class Claim(Ticket):
 
     def grant(self, lease: Lease) -> None:
         """Take the lease that the waiting ticket was granted; called from other coroutines and from timers."""
-        self._waits = False
+        self.is_waiting = False
         self.lease = lease
-        self._client.wakeup.fire_soon()
+        self.client.wakeup.fire_soon()
 
     def settle(self, outcome: Outcome) -> None:
         """Give the lease back, with what came of it."""
@@ -123,4 +115,4 @@ class Claim(Ticket):
         To be asked after the failed attempt was settled.
         """
         is_safe = failure.nothing_sent or (may_run_twice and failure.outcome in REPLAYABLE)
-        return is_safe and self._hub.fleet.may_retry(self, time.monotonic()) and self._patience_s() > 0
+        return is_safe and self._hub.fleet.may_retry(self, time.monotonic()) and self.patience_s() > 0

@@ -1,21 +1,23 @@
 """One request and its answer: gather the body, obtain a lease, attempt, again where that is safe, settle, log.
 
 However it ends, it passes the one ending in `run`: memory is given back and one record is written. Every lease is
-settled in `_serve`, exactly once, on cancellation too.
+settled in `_serve`, exactly once, on cancellation too; those of a hedged attempt that it does not pass on, in `runner`.
 """
 
 import asyncio
 import time
 
-from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.balance.lease import Lease, Outcome
 from ocr_tcp_lb.relay.attempt import Attempt
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal, ReplyBroken, SourceBroke
+from ocr_tcp_lb.relay.hedge import HedgedAttempt
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.request import Begun, Request
 from ocr_tcp_lb.relay.upload import HeldBody, Upload, receive
+from ocr_tcp_lb.relay.waiting import obtain
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import RequestHead
 from ocr_tcp_lb.wire.replies import CONTINUE, error_reply
@@ -32,7 +34,6 @@ class Exchange:
         self._client = client
         self._head = head
         self._upload: HeldBody | Upload | None = None
-        client.takes_interim_replies = head.minor == 1
         self._persists = False
         self._record = record or Record(
             client.address, head.request_id or hub.new_request_id(), head.method, head.target
@@ -53,19 +54,21 @@ class Exchange:
         except (RequestError, Refusal) as refusal:
             if record.answered:  # a reply is under way already: a second one would be taken for a part of it
                 record.ending = refusal.code
-                self._client.break_off()
+                self._cut_short()
             else:
                 await self._refuse(refusal)
         except ClientGone:
             record.ending = "client_left"
         except ReplyBroken:
             record.ending = "broken_reply"
-            self._client.break_off()
+            self._cut_short()
         except asyncio.CancelledError:
             record.ending = "cancelled"
+            self._cut_short()
             raise
         except Exception:
             record.ending = "internal_error"  # a mistake of ours, which the session logs
+            self._cut_short()
             raise
         finally:
             self._end()
@@ -106,15 +109,16 @@ class Exchange:
 
     async def _serve(self, request: Request, claim: Claim, begun: Begun | None = None) -> None:
         """Try one backend after the other until one has answered, or no other may be tried."""
-        hub, record, upload = self._hub, self._record, request.upload
+        record, upload = self._record, request.upload
         record.asked = claim.arrived_at
         while True:
-            lease = await claim.obtain(watch_client=upload.whole)
+            lease = await obtain(claim, watch_client=upload.whole)
             request.lease = lease
             record.leased = lease.granted_at
+            record.connected = 0.0  # by the attempt before, if there was one
             record.attempts += 1
             record.backend = lease.backend.name
-            attempt = Attempt(hub, request, hub.upstreams[lease.backend.name])
+            attempt = self._attempt(request, claim, lease)
             outcome = Outcome.CLIENT_LEFT
             try:
                 outcome = await attempt.run(begun)
@@ -126,18 +130,35 @@ class Exchange:
                 outcome = Outcome.BROKE
                 raise
             except ClientGone:
-                self._client.channel.close()
+                self._cut_short()
                 await attempt.outlive_client()
                 raise
             finally:
                 begun = None
                 attempt.close()
-                claim.settle(outcome)
+                if claim.lease is not None:  # else those of a hedged attempt are taken care of
+                    claim.settle(outcome)
             if not (upload.is_replayable and claim.may_try_another(failure, may_run_twice=request.may_run_twice)):
                 raise failure.as_refusal() from failure
         record.ended = time.monotonic()
-        if not self._persists and (not upload.over or self._client.inbox or self._client.channel.readable):
-            await self._client.linger()  # after the lease: a client that still sends holds no backend
+        client = self._client
+        if self._persists or client.channel.is_closed:
+            return
+        if not upload.over or client.inbox or client.channel.readable:
+            await client.linger()  # after the lease: a client that still sends holds no backend
+
+    def _cut_short(self) -> None:
+        """Close the client's connection, in a way that tells a reply that did not end from one that did."""
+        if self._record.answered and not self._record.ended:
+            self._client.break_off()
+        else:
+            self._client.channel.close()
+
+    def _attempt(self, request: Request, claim: Claim, lease: Lease) -> Attempt | HedgedAttempt:
+        hub, upstream = self._hub, self._hub.upstreams[lease.backend.name]
+        if hub.config.hedge and request.may_run_twice and request.upload.whole:
+            return HedgedAttempt(hub, request, upstream, claim)
+        return Attempt(hub, request, upstream)
 
     async def _refuse(self, refusal: RequestError | Refusal) -> None:
         """Answer in the balancer's own name; the connection goes on only if nothing of the body is still to come."""
@@ -162,7 +183,8 @@ class Exchange:
         )
         try:
             client.allow(self._hub.timeouts.idle_s)
-            await client.send_all(reply)
+            await client.send_all(reply[client.ahead :])
+            client.ahead = 0
             record.status = refusal.status
             record.ended = time.monotonic()  # lingering is no part of the answer
             if not self._persists:

@@ -36,6 +36,7 @@ class Flow:
         "_dechunk",
         "_ended",
         "_held",
+        "_is_bulk",
         "_left",
         "_pipe",
         "_pipes",
@@ -73,6 +74,7 @@ class Flow:
         self._until_close = framing is Framing.UNTIL_CLOSE
         self._left = UNBOUNDED if self._until_close else left
         self._spliceable = chunked is None
+        self._is_bulk = not self._until_close  # a stream may be talk; then a copy takes 2 system calls, a pipe 3
         self._read_bytes = FIRST_READ_BYTES
         self._ended = chunked.done if chunked is not None else not self._left
         self.done = self._ended
@@ -101,8 +103,8 @@ class Flow:
             if self._ended and self._pipe is None:
                 self.done = True
                 return False
-            splice = self._pipe is not None or (self._spliceable and self._left >= SMALLEST_SPLICE_BYTES)
-            if not (self._splice_once() if splice else self._copy_once()):
+            splices = self._is_bulk and self._spliceable and self._left >= SMALLEST_SPLICE_BYTES
+            if not (self._splice_once() if splices or self._pipe is not None else self._copy_once()):
                 return False
         return True
 
@@ -125,7 +127,22 @@ class Flow:
             self._held = bytes(data[sent:])
             self._read_bytes = FIRST_READ_BYTES
             return False
-        self._read_bytes = min(2 * self._read_bytes, SCRATCH_BYTES)
+        if received < size:
+            return self._ended or not self._is_drained()
+        self._read_bytes = min(2 * size, SCRATCH_BYTES)
+        self._is_bulk = True
+        return True
+
+    def _is_drained(self) -> bool:
+        """Whether there is nothing more to read now, after a read that was shorter than it might have been.
+
+        Asking for an error takes 0.3 us, another read that finds nothing 1 us. The question is needed: when bytes and a
+        reset come together, libuv reports once and then polls no more.
+        """
+        error = self.source.connection_error()
+        if error is not None:
+            raise SourceBroke(str(error))
+        self.source.presume_empty()
         return True
 
     def _splice_once(self) -> bool:
@@ -172,6 +189,7 @@ class Flow:
             return None
         self._left -= received
         self._ended = not self._left
+        self._is_bulk = received >= SMALLEST_SPLICE_BYTES or not self._until_close
         self._pipe = pipe
         return pipe
 

@@ -5,6 +5,7 @@ the fleet again when its next back-off ends. It holds no decision of its own.
 """
 
 import asyncio
+import logging
 import math
 import secrets
 import time
@@ -17,12 +18,15 @@ from ocr_tcp_lb.balance.lease import Lease, Outcome, Ticket
 from ocr_tcp_lb.config import BackendConfig, Config
 from ocr_tcp_lb.relay.buffers import Slabs, scratch_view
 from ocr_tcp_lb.relay.deadlines import Deadlines
+from ocr_tcp_lb.relay.readiness import Wakeup
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.relay.upstream import Upstream
 from ocr_tcp_lb.wire.requests import RequestParser
 from ocr_tcp_lb.wire.responses import ReplyParser
 from ocr_tcp_lb.wire.rewrite import Router
+
+log = logging.getLogger(__name__)
 
 
 def spec_of(backend: BackendConfig) -> BackendSpec:
@@ -34,6 +38,10 @@ def shortest_limit_s(config: Config) -> float:
     """The shortest time limit that the deadline sweep has to keep."""
     times = config.timeouts
     return min(times.connect_s, times.head_s, times.idle_s, times.response_s, config.queue.timeout_s)
+
+
+def _may_be_express(config: Config) -> bool:
+    return not (config.debug_headers or config.hedge)
 
 
 class Waits(Protocol):
@@ -71,8 +79,9 @@ class Hub:
         self.deadlines = Deadlines(loop, shortest_limit_s(config))
         self.head_room = scratch_view[: limits.head_bytes]
         self.draining = False
-        # Whether small requests may take the express lane, which has no time for talk; off in some tests.
-        self.express = not config.debug_headers
+        # Whether small requests may take the express lane, which has no time for talk or doubt; off in some tests.
+        self.express = _may_be_express(config)
+        self.runners: set[Wakeup] = set()  # of attempts that nobody waits for alone; see `runner`
         self._id_prefix = secrets.token_hex(6).encode()
         self._id_count = 0
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -94,6 +103,18 @@ class Hub:
         """End a lease and pass the freed slot on."""
         self._follow(self.fleet.settle(lease, outcome, time.monotonic()))
 
+    def begin_reply(self, lease: Lease) -> None:
+        """Tell the fleet that a reply has begun that may go on for long."""
+        self.fleet.begin_reply(lease)
+
+    def end_reply(self, lease: Lease) -> None:
+        """Undo `begin_reply`; before the lease is settled."""
+        self.fleet.end_reply(lease)
+
+    def prove(self, lease: Lease) -> None:
+        """Tell the fleet that a backend is well, of an attempt that may go on for hours."""
+        self._follow(self.fleet.prove(lease, time.monotonic()))
+
     def drain(self, backend: Backend) -> None:
         """Give the backend nothing more; what it has runs on."""
         self._follow(self.fleet.drain(backend, time.monotonic()))
@@ -107,8 +128,10 @@ class Hub:
         self._follow(self.fleet.probed(backend, is_well, time.monotonic(), hold_s=hold_s))
 
     def review(self) -> None:
-        """What is to be done a few times a second: see who hangs, and let go of backends that have left."""
+        """What is to be done a few times a second: see who hangs, let go of backends that have left, tell the news."""
         self._follow(self.fleet.review(time.monotonic()))
+        for item in self.fleet.news.take():
+            log.log(logging.WARNING if item.is_bad else logging.INFO, "%s", item.text)
         if self._leaving:
             self._see_off()
 
@@ -121,17 +144,18 @@ class Hub:
 
     def remove(self, backend: Backend) -> None:
         """Let a backend go, once it has finished what it has; not the last one."""
-        self.fleet.remove(backend, time.monotonic())
+        granted = self.fleet.remove(backend, time.monotonic())
         self._leaving.append((backend, self.upstreams[backend.name]))
         self._see_off()
         self._renew_routes()
+        self._follow(granted)
 
     def replace(self, backend: Backend, config: BackendConfig) -> None:
         """Let another backend take the place and the name of one, which finishes what it has."""
         old = self.upstreams[backend.name]
         self.upstreams[config.name] = Upstream(self.loop, config)
-        granted = self.fleet.add(spec_of(config), time.monotonic())
-        self.fleet.remove(backend, time.monotonic())
+        now = time.monotonic()
+        granted = [*self.fleet.add(spec_of(config), now), *self.fleet.remove(backend, now)]
         self._leaving.append((backend, old))
         self._see_off()
         self._renew_routes()
@@ -152,7 +176,7 @@ class Hub:
         self.head_room = scratch_view[: config.limits.head_bytes]
         self.slabs.capacity_bytes = config.limits.buffer_memory_bytes
         self.deadlines.set_shortest(shortest_limit_s(config))
-        self.express = not config.debug_headers
+        self.express = _may_be_express(config)
         self.fleet.set_bounds(config.queue.size, config.retries)
         self.fleet.order = config.queue.order
 
@@ -194,7 +218,9 @@ class Hub:
         self._arm_tick()
 
     def close(self) -> None:
-        """Let go of timers, pipes and idle backend connections."""
+        """Let go of timers, pipes and idle backend connections; end what runs on its own."""
+        for wakeup in list(self.runners):
+            wakeup.cancel()
         if self._tick_timer is not None:
             self._tick_timer.cancel()
             self._tick_timer = None

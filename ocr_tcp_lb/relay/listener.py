@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import stat
+import sys
 from collections.abc import Callable, Iterable, Sequence
 
 from ocr_tcp_lb.config import Address, TcpAddress, UnixAddress
@@ -137,7 +138,7 @@ def _explain(address: Address, error: OSError) -> str:
 class Listener:
     """Accepts clients on one listening socket and hands each, non-blocking, to `welcome` or to `turn_away`.
 
-    `has_room` is asked before each welcome. The listener owns its socket.
+    `has_room` is asked before each welcome. The listener owns its socket; `is_ours` says that nobody else has it, too.
     """
 
     def __init__(
@@ -148,14 +149,14 @@ class Listener:
         has_room: Callable[[], bool],
         welcome: Callable[[socket.socket, str], object],
         turn_away: Callable[[socket.socket, str], object],
-        owns_file: bool = True,
+        is_ours: bool = True,
     ) -> None:
         self._loop = loop
         self._sock = sock
         self._has_room = has_room
         self._welcome = welcome
         self._turn_away = turn_away
-        self._owns_file = owns_file
+        self._is_ours = is_ours
         self._rest: asyncio.TimerHandle | None = None
         loop.add_reader(sock.fileno(), self._accept)
 
@@ -178,8 +179,8 @@ class Listener:
             return address.host in ANY_HOST
         return address.host in {info[4][0] for info in socket.getaddrinfo(wanted.host, None)}
 
-    def _accept(self) -> None:
-        for _ in range(ACCEPTS_A_TURN):
+    def _accept(self, most: int = ACCEPTS_A_TURN) -> None:
+        for _ in range(most):
             try:
                 sock, name = self._sock.accept()
             except (BlockingIOError, ConnectionAbortedError, InterruptedError):
@@ -207,14 +208,23 @@ class Listener:
         self._loop.add_reader(self._sock.fileno(), self._accept)
 
     def close(self) -> None:
-        """Stop accepting; the file of a unix socket that we opened is removed."""
+        """Stop accepting; the file of a unix socket that we opened is removed.
+
+        Whoever stands in the backlog is accepted first: closing would reset them. A socket of systemd's stays open,
+        and its backlog is for the next process.
+        """
         if self._sock.fileno() < 0:
             return
+        if self._is_ours and self._rest is None:
+            try:
+                self._accept(BACKLOG)
+            except OSError as error:
+                log.warning("cannot accept on %s: %s", self.address, error.strerror)
         if self._rest is not None:
             self._rest.cancel()
         else:
             self._loop.remove_reader(self._sock.fileno())
-        path = self._sock.getsockname() if self._owns_file and self._sock.family == socket.AF_UNIX else ""
+        path = self._sock.getsockname() if self._is_ours and self._sock.family == socket.AF_UNIX else ""
         self._sock.close()
         if path:
             try:
@@ -224,5 +234,5 @@ class Listener:
 
 
 def _printable(name: object) -> str:
-    """The client's address for the log and X-Forwarded-For; unix clients have none."""
-    return str(name[0]) if isinstance(name, tuple) else "unix"
+    """The client's address for the log and X-Forwarded-For, once for all connections; unix clients have none."""
+    return sys.intern(name[0]) if isinstance(name, tuple) else "unix"

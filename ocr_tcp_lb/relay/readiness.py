@@ -12,15 +12,28 @@ whole requests, 13 % of the user time. The price: inside such a coroutine nothin
 
 import asyncio
 import errno
+import fcntl
 import os
 import socket
 import struct
+import termios
+from array import array
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, Protocol
 
 Buffer = bytes | memoryview
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+ONE_WAIT = (None,)  # what a coroutine yields to the loop that drives it; a generator for it would cost 0.05 us more
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger {on, 0 seconds}
+
+
+_unread = array("i", [0])
+
+
+def unread_bytes(sock: socket.socket) -> int:
+    """How many bytes wait in the kernel to be read; 0.6 us."""
+    fcntl.ioctl(sock.fileno(), termios.FIONREAD, _unread)
+    return _unread[0]
 
 
 class Fires(Protocol):
@@ -52,7 +65,7 @@ class Wakeup:
         self.fire()
 
     def __await__(self) -> Generator[None, None, None]:
-        yield
+        return iter(ONE_WAIT)  # type: ignore[return-value]  # an iterator is all that `await` asks for
 
     def fire(self) -> None:
         """Resume the waiting coroutine now, inside this call; nothing happens if it is running, or has ended."""

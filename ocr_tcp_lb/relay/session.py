@@ -1,10 +1,16 @@
-"""One client's connection as a sentence: read a head, serve the request, and again, until either side is done."""
+"""One client's connection as a sentence: read a head, serve the request, and again, until either side is done.
+
+Everything that a request usually needs is done by plain calls, `_read_head` and the steps of a `Ride`, which act at
+once or say that there is something to wait for. So a request in the express lane is one wait in `run` itself: a
+coroutine awaited for each step took 1.5 us more.
+"""
 
 import logging
 import time
 
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.client import Client
+from ocr_tcp_lb.relay.exchange import Exchange
 from ocr_tcp_lb.relay.express import Ride
 from ocr_tcp_lb.relay.failures import ClientGone
 from ocr_tcp_lb.relay.hub import Hub
@@ -20,22 +26,35 @@ log = logging.getLogger(__name__)
 class Session:
     """The requests of one client, one after the other, in one coroutine."""
 
-    __slots__ = ("_client", "_hub")
+    __slots__ = ("_client", "_hub", "_seen")
 
     def __init__(self, hub: Hub, client: Client) -> None:
         self._hub = hub
         self._client = client
+        self._seen = 0  # bytes of an incomplete head that were looked at
 
     async def run(self) -> None:
         """Serve requests until the connection ends; closes it, whatever happens."""
         hub, client = self._hub, self._client
         hub.deadlines.guard(client)
-        limit_s = hub.timeouts.head_s
+        client.allow(hub.timeouts.head_s)
         try:
-            while (head := await self._next_head(limit_s)) is not None:
-                if not await Ride(hub, client, head).run():
-                    break
-                limit_s = hub.timeouts.idle_s
+            persists = True
+            while persists:
+                while (head := self._read_head()) is None:
+                    await client.wakeup
+                ride = Ride(hub, client, head)
+                if ride.depart():
+                    try:
+                        while not ride.has_news():
+                            await client.wakeup
+                    except BaseException:
+                        ride.abandon()
+                        raise
+                    persists = ride.arrive() or await self._go_on(ride)
+                else:
+                    persists = await Exchange(hub, client, head).run(ride.claim)
+                client.allow(hub.timeouts.idle_s)
         except RequestError as error:
             await self._refuse(error)
         except ClientGone:
@@ -45,40 +64,70 @@ class Session:
         finally:
             client.close()
 
-    async def _next_head(self, limit_s: float) -> RequestHead | None:
-        """The next request's head; None when the client is done. Raises RequestError, ClientGone."""
-        hub, client, channel = self._hub, self._client, self._client.channel
-        data, client.inbox = client.inbox, b""
-        client.allow(limit_s)
-        seen = 0
+    def _read_head(self) -> RequestHead | None:
+        """The next request's head, or None: then the wake-up is set. Raises RequestError, ClientGone when all is done.
+
+        What was read of it waits in the client's inbox.
+        """
+        hub, client = self._hub, self._client
+        channel, data = client.channel, client.inbox
         while True:
             if data:
-                if end := head_end(data, hub.limits.head_bytes, seen):
+                if end := head_end(data, hub.limits.head_bytes, self._seen):
+                    self._seen = 0
                     client.inbox = data[end:]
                     channel.readable = False  # see `presume_empty`
                     return hub.requests.parse(data[:end])
-                if not seen:
+                if not self._seen:
                     client.allow(hub.timeouts.head_s)
-                seen = len(data)
-            while not channel.readable:
-                if client.expired:
-                    if not data:
-                        return None
-                    raise RequestError(408, "head_timeout", "the request's head did not arrive in time")
-                if hub.draining and not data:
-                    return None
-                if not channel.is_watched:
-                    channel.want_read()
-                await client.wakeup
+                self._seen = len(data)
+            if not channel.readable:
+                self._wait_for_head()
+                return None
             try:
                 received = channel.receive_into(hub.head_room)
             except OSError as error:
                 raise ClientGone(str(error)) from error
-            if received is None:
-                continue
             if received == 0:
-                return None
-            data += bytes(scratch_view[:received])
+                raise ClientGone("the client closed")
+            if received is not None:
+                data += bytes(scratch_view[:received])
+                client.inbox = data
+
+    def _wait_for_head(self) -> None:
+        client = self._client
+        if client.expired:
+            if client.inbox:
+                raise RequestError(408, "head_timeout", "the request's head did not arrive in time")
+            raise ClientGone("no further request in time")
+        if self._hub.draining and not client.inbox:
+            raise ClientGone("the balancer ends, and the client has no request under way")
+        if not client.channel.is_watched:
+            client.channel.want_read()
+
+    async def _go_on(self, ride: Ride) -> bool:
+        """Do what the ride could not do at once; True when the client's connection may carry another request."""
+        client = self._client
+        begun = ride.begun()
+        if begun is not None:
+            return await Exchange(self._hub, client, ride.head, ride.record).run(ride.claim, begun)
+        if ride.unsent:
+            await self._deliver(ride)
+        if not ride.persists and (client.inbox or client.channel.readable):
+            await client.linger()
+        return ride.persists
+
+    async def _deliver(self, ride: Ride) -> None:
+        """Wait for a client that reads slowly."""
+        client, ending = self._client, "cancelled"
+        try:
+            client.allow(self._hub.timeouts.idle_s)
+            await client.send_all(ride.unsent)
+            ending = "ok"
+        except ClientGone:
+            ending = "client_left"
+        finally:
+            ride.end(ending)
 
     async def _refuse(self, error: RequestError) -> None:
         """Answer a head that was no request; nothing behind it is ever interpreted."""

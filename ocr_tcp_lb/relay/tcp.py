@@ -1,5 +1,6 @@
 """L4 mode: a connection is the unit; it gets a backend and is passed on as it is, both ways, until it ends."""
 
+import asyncio
 import logging
 import time
 
@@ -12,8 +13,11 @@ from ocr_tcp_lb.relay.introduction import header_for
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.tunnel import Tunnel
 from ocr_tcp_lb.relay.upstream import BackendConnection
+from ocr_tcp_lb.relay.waiting import obtain
 
 log = logging.getLogger(__name__)
+
+ABRUPT_S = 1.0  # no server gives up a client that is silent so soon
 
 
 class TcpSession:
@@ -40,7 +44,11 @@ class TcpSession:
             record.ending = refusal.code
         except ClientGone:
             record.ending = "client_left"
+        except asyncio.CancelledError:
+            record.ending = "cancelled"
+            raise
         except Exception:
+            record.ending = "internal_error"
             log.exception("unexpected error on the connection of %s", client.address)
         finally:
             client.close()
@@ -50,14 +58,19 @@ class TcpSession:
     async def _attempt(self, claim: Claim) -> bool:
         """Try one backend; False when it cannot be reached and another may be tried."""
         record = self._record
-        lease = await claim.obtain(watch_client=False)
+        lease = await obtain(claim, watch_client=False)
         record.leased = time.monotonic()
         record.attempts += 1
         record.backend = lease.backend.name
         outcome = Outcome.CLIENT_LEFT
         try:
-            await self._pass_on(await self._connect(lease.backend.name))
-            outcome = Outcome.SERVED
+            connection = await self._connect(lease.backend.name)
+            self._hub.prove(lease)
+            self._hub.begin_reply(lease)
+            try:
+                outcome = await self._pass_on(connection)
+            finally:
+                self._hub.end_reply(lease)
             return True
         except AttemptFailed as error:
             failure, outcome = error, error.outcome
@@ -72,16 +85,29 @@ class TcpSession:
         client.allow(self._hub.timeouts.connect_s)
         return await self._hub.upstreams[name].connect(client.wakeup, lambda: client.expired)
 
-    async def _pass_on(self, connection: BackendConnection) -> None:
+    async def _pass_on(self, connection: BackendConnection) -> Outcome:
         client, record = self._client, self._record
         record.connected = time.monotonic()
         tunnel = Tunnel(self._hub, client, connection.channel)
         try:
             version = connection.upstream.config.send_proxy
             introduction = header_for(client, version) if version else b""
-            await tunnel.run(introduction + client.inbox)
+            await tunnel.run(client.inbox, b"", introduction)
         finally:
             connection.channel.close()
             record.bytes_in, record.bytes_out = tunnel.bytes_in, tunnel.bytes_out
             if tunnel.idled_out:
                 record.ending = "idle_timeout"
+            elif tunnel.broken_by is not None:
+                record.ending = "client_left" if tunnel.broken_by is client.channel else "backend_broke"
+        return self._judge(tunnel)
+
+    def _judge(self, tunnel: Tunnel) -> Outcome:
+        """What came of it: a backend that ends without a word to a client who waits for one is broken, not fast."""
+        record = self._record
+        if tunnel.bytes_out or tunnel.ended_by in (None, self._client.channel):
+            return Outcome.SERVED
+        if not tunnel.bytes_in and time.monotonic() - record.connected >= ABRUPT_S:
+            return Outcome.CLIENT_LEFT  # it said nothing, and was given up
+        record.ending = "backend_broke"
+        return Outcome.BROKE

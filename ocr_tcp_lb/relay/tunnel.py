@@ -2,6 +2,9 @@
 
 Each direction ends on its own (half-close): the end of one side is passed on to the other as FIN, and the
 opposite direction goes on. The idle time-out covers both directions together.
+
+Whatever else ends a tunnel (a side that broke off, the idle time-out, the balancer's own end) resets both sides: a
+stream that was cut must not look as if it had ended. What a side said before it broke off is still passed on.
 """
 
 from ocr_tcp_lb.relay.client import Client
@@ -15,7 +18,7 @@ from ocr_tcp_lb.wire.head import Framing
 class Tunnel:
     """Two flows that know no framing."""
 
-    __slots__ = ("_backend", "_client", "_down", "_hub", "_moved", "_up", "idled_out")
+    __slots__ = ("_backend", "_client", "_deaf", "_down", "_hub", "_moved", "_up", "broken_by", "ended_by", "idled_out")
 
     def __init__(self, hub: Hub, client: Client, backend: Channel) -> None:
         self._hub = hub
@@ -23,64 +26,86 @@ class Tunnel:
         self._backend = backend
         self._up = Flow(client.channel, backend, hub.pipes, Framing.UNTIL_CLOSE)
         self._down = Flow(backend, client.channel, hub.pipes, Framing.UNTIL_CLOSE)
+        self._deaf: Flow | None = None  # the flow whose sink takes no more
         self._moved = -1
+        self.broken_by: Channel | None = None  # the side that broke off first
+        self.ended_by: Channel | None = None  # the side that ended its half first, or broke off before either did
         self.idled_out = False
 
     @property
     def bytes_in(self) -> int:
         """Bytes that the backend took from the client."""
-        return self._up.moved
+        return max(0, self._up.moved)
 
     @property
     def bytes_out(self) -> int:
         """Bytes that the client took from the backend."""
         return self._down.moved
 
-    async def run(self, from_client: bytes = b"", from_backend: bytes = b"") -> None:
-        """Pass bytes on, those read already first, until both directions ended, one broke, or none moved for long."""
+    async def run(self, from_client: bytes, from_backend: bytes, introduction: bytes = b"") -> None:
+        """Pass bytes on, those read already first, until both directions ended, one broke, or none moved for long.
+
+        The `introduction` tells the backend who the client is, before all else.
+        """
         client, backend = self._client, self._backend
-        self._up.begin(b"", from_client)
+        self._up.begin(introduction, from_client)
         self._down.begin(b"", from_backend)
         client.channel.readable = backend.readable = True
         try:
-            while not (self._up.done and self._down.done):
+            while True:
                 more = self._pump(self._up)
                 more = self._pump(self._down) or more
-                if self._up.done and self._down.done:
+                if self._is_over(self._up) and self._is_over(self._down):
                     return
-                self._say_what_is_wanted()
+                moved = self._up.moved + self._down.moved
+                if moved != self._moved:
+                    self._moved = moved
+                    client.allow(self._hub.timeouts.idle_s)
                 if more:
                     client.wakeup.fire_soon()
                 await client.wakeup
                 if client.expired:
                     self.idled_out = True
                     return
-        except (SourceBroke, SinkBroke):
-            # A reset is passed on as a reset, both ways: a stream that was cut must not look as if it had ended.
-            client.channel.reset_on_close()
-            backend.reset_on_close()
+        except SourceBroke:
+            pass  # nothing comes from there any more, and nothing can be brought there
         finally:
+            if not (self._up.done and self._down.done):
+                client.channel.reset_on_close()
+                backend.reset_on_close()
             self._up.close()
             self._down.close()
 
-    @staticmethod
-    def _pump(flow: Flow) -> bool:
-        if flow.done:
+    def _is_over(self, flow: Flow) -> bool:
+        return flow.done or flow is self._deaf
+
+    def _pump(self, flow: Flow) -> bool:
+        """Move what can move, and ask for what it takes to go on."""
+        if self._is_over(flow):
             return False
-        more = flow.pump()
+        try:
+            more = flow.pump()
+        except SinkBroke as error:
+            self._note_break(flow.sink)
+            if self._deaf is not None:
+                raise SourceBroke("neither side takes anything any more") from error
+            self._deaf = flow
+            flow.sink.readable = True  # its last words, or the reason, are there now
+            self._client.wakeup.fire_soon()
+            return False
+        except SourceBroke:
+            self._note_break(flow.source)
+            raise
         if flow.done:
-            flow.sink.finish_sending()
+            self.ended_by = self.ended_by or flow.source
+            if self._deaf is None:  # else this end may be that of a reset, which is told only once
+                flow.sink.finish_sending()
+        elif flow.is_blocked_by_sink:
+            flow.sink.want_write()
+        elif not flow.source.is_watched:
+            flow.source.want_read()
         return more
 
-    def _say_what_is_wanted(self) -> None:
-        for flow in (self._up, self._down):
-            if flow.done:
-                continue
-            if flow.is_blocked_by_sink:
-                flow.sink.want_write()
-            else:
-                flow.source.want_read()
-        moved = self._up.moved + self._down.moved
-        if moved != self._moved:
-            self._moved = moved
-            self._client.allow(self._hub.timeouts.idle_s)
+    def _note_break(self, side: Channel) -> None:
+        self.broken_by = self.broken_by or side
+        self.ended_by = self.ended_by or side

@@ -12,15 +12,16 @@ from ocr_tcp_lb.config import KIB, Limits
 from ocr_tcp_lb.relay.buffers import SLAB_BYTES, Slabs
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import Flow
-from ocr_tcp_lb.relay.readiness import Buffer, Channel
+from ocr_tcp_lb.relay.readiness import Buffer, Channel, unread_bytes
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import Framing, RequestHead
 
 JOIN_BYTES = 16 * KIB  # up to here one copy and `send` beats `sendmsg` of two pieces
-
-
+SMALL_SLAB_BYTES = 16 * KIB  # so much at a time, until this many bytes have come, is held of a body that drips in
+FLOWING_BYTES = 64 * KIB
+STREAMED_SHARE = 0.25  # of all buffer memory, for bodies that are too large to be held whole
 MOST_PIECES = 512  # the kernel takes 1,024 at once (IOV_MAX) and refuses more with EMSGSIZE
 
 
@@ -67,7 +68,7 @@ class HeldBody:
         self._outgoing = head + self._body if self._body else head
 
     def was_sent(self, sent: int) -> None:
-        """The express lane has sent it, with its head: `sent` bytes."""
+        """It was sent elsewhere, with its head: `sent` bytes."""
         self.bytes_sent = sent
         self.over = True
 
@@ -119,6 +120,8 @@ class Upload:
         self._limit = limits.body_bytes
         self._most = limits.request_buffer_bytes
         self._slabs = slabs
+        fits = head.framing is Framing.CHUNKED or head.content_length <= self._most
+        self._share = 1.0 if fits else STREAMED_SHARE
         self._pieces: list[Buffer] = []
         self._taken: list[bytearray] = []
         self._outgoing: list[Buffer] = []
@@ -202,8 +205,8 @@ class Upload:
     def _room(self) -> memoryview | None:
         slab = self._slab
         if slab is None or self._filled == len(slab):
-            wanted = SLAB_BYTES if self._chunked is not None else self._left
-            slab = self._slabs.take(min(wanted, max(self._most - self.gathered, 1)))
+            wanted = min(SLAB_BYTES if self._flows() else SMALL_SLAB_BYTES, max(self._most - self.gathered, 1))
+            slab = self._slabs.take(wanted if self._chunked is not None else min(wanted, self._left), self._share)
             if slab is None:
                 return None
             self._slab = slab
@@ -211,11 +214,17 @@ class Upload:
             self._filled = 0
         return memoryview(slab)[self._filled :]
 
+    def _flows(self) -> bool:
+        """Whether so much came already, or waits in the kernel, that a whole slab will soon be full."""
+        return self.gathered >= FLOWING_BYTES or self.gathered + unread_bytes(self.client.sock) >= FLOWING_BYTES
+
     def _keep(self, data: memoryview) -> None:
         consumed = len(data)
         if self._chunked is None:
             self._left -= consumed
             self.whole = not self._left
+            if self.whole:
+                self.client.presume_empty()
         else:
             consumed = self._follow(data)
             self._surplus = bytes(data[consumed:])
@@ -246,6 +255,13 @@ class Upload:
             self._outgoing = [b"".join((head, *self._pieces))]
         else:
             self._outgoing = [head, *self._pieces]
+
+    def was_sent(self, sent: int) -> None:
+        """It was sent elsewhere, with its head: `sent` bytes; only for a body that is whole."""
+        assert self.whole
+        self._outgoing = []
+        self._sent = sent
+        self.over = True
 
     def pump(self, backend: Channel, pipes: Pipes) -> bool:
         """Send what was gathered, then stream the rest; True when it stopped only to let others have a turn.

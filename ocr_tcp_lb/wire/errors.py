@@ -19,10 +19,9 @@ class ProtocolError(LoadBalancerError):
     English sentence without a full stop, free of bytes that the sender chose.
     """
 
-    side: Side
-
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, side: Side, status: int, code: str, message: str) -> None:
         super().__init__(message)
+        self.side = side
         self.status = status
         self.code = code
         self.message = message
@@ -34,13 +33,15 @@ class ProtocolError(LoadBalancerError):
 class RequestError(ProtocolError):
     """The client broke a rule."""
 
-    side: Side = "client"
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__("client", status, code, message)
 
 
 class ReplyError(ProtocolError):
     """The backend broke a rule; the client learns only that the gateway is bad (RFC 9110, 15.6.3)."""
 
-    side: Side = "backend"
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__("backend", status, code, message)
 
 
 Fault = Callable[[str], ProtocolError]

@@ -17,6 +17,7 @@ from ocr_tcp_lb.wire.framing import Framing, read_length, request_framing
 from ocr_tcp_lb.wire.head import RequestHead
 from ocr_tcp_lb.wire.plans import RequestPlan
 from ocr_tcp_lb.wire.shapes import (
+    MAX_REPEAT_BYTES,
     MAX_SHAPES,
     MAX_TEMPLATE_BYTES,
     BoundedCache,
@@ -46,9 +47,24 @@ class RequestParser:
         self._max_fields = max_fields
         self._shapes: BoundedCache[_Shape] = BoundedCache(shapes, MAX_TEMPLATE_BYTES)
         self._known = self._shapes.get
+        self._repeats: BoundedCache[RequestHead] = BoundedCache(shapes, MAX_REPEAT_BYTES)
+        self._repeated = self._repeats.get
 
     def parse(self, raw: bytes) -> RequestHead:
-        """Parse one head; raises `RequestError`."""
+        """Parse one head; raises `RequestError`.
+
+        Polls and checks come again byte for byte, and parsing depends on nothing but the bytes; heads are never
+        changed, so requests may share one. POSTs differ, by Content-Length if nothing else: no look-up for them.
+        """
+        if raw.startswith(b"POST"):
+            return self._parse(raw)
+        head = self._repeated(raw)
+        if head is None:
+            head = self._parse(raw)
+            self._repeats.add(raw, head)
+        return head
+
+    def _parse(self, raw: bytes) -> RequestHead:
         cells = split(raw)
         start = cells[0].split(b" ", 2)
         if len(start) == 3:

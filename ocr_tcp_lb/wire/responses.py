@@ -14,6 +14,7 @@ from ocr_tcp_lb.wire.framing import Framing, read_length, reply_framing
 from ocr_tcp_lb.wire.head import ReplyHead
 from ocr_tcp_lb.wire.plans import ReplyPlan
 from ocr_tcp_lb.wire.shapes import (
+    MAX_REPEAT_BYTES,
     MAX_SHAPES,
     MAX_TEMPLATE_BYTES,
     BoundedCache,
@@ -36,9 +37,23 @@ class ReplyParser:
         self._max_fields = max_fields
         self._shapes: BoundedCache[_Shape] = BoundedCache(shapes, MAX_TEMPLATE_BYTES)
         self._known = self._shapes.get
+        self._repeats: BoundedCache[ReplyHead] = BoundedCache(shapes, MAX_REPEAT_BYTES)
+        self._repeated = self._repeats.get
 
     def parse(self, raw: bytes, method: bytes) -> ReplyHead:
-        """Parse the head of a reply to a request with that method; raises `ReplyError`."""
+        """Parse the head of a reply to a request with that method; raises `ReplyError`.
+
+        Replies of one size within the second of one Date are equal, and share a head, as repeated requests do.
+        """
+        if method == b"HEAD":
+            return self._parse(raw, method)
+        head = self._repeated(raw)
+        if head is None:
+            head = self._parse(raw, method)
+            self._repeats.add(raw, head)
+        return head
+
+    def _parse(self, raw: bytes, method: bytes) -> ReplyHead:
         cells = split(raw)
         shape = self._known(b"\0".join(cells[::2]))
         if shape is not None and shape.size == len(cells) and raw.endswith(END):

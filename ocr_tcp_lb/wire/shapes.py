@@ -26,6 +26,7 @@ from ocr_tcp_lb.wire.fields import CRLF, END
 
 MAX_SHAPES = 128  # an installation sees a few dozen: clients times methods
 MAX_TEMPLATE_BYTES = 1024  # a browser's field names are about 400 bytes
+MAX_REPEAT_BYTES = 1024  # a head that is remembered byte for byte; a browser's GET has about 600
 MAX_PLANS = 8  # a shape's control values: `keep-alive`, `close`, and their spellings
 MAX_CONTROL_BYTES = 256
 

@@ -82,7 +82,7 @@ def test_repr_tells_state_slots_and_speed() -> None:
 
 def test_repr_tells_what_was_learned() -> None:
     assert repr(Backend(BackendSpec("b1"), learns=True)) == (
-        "<Backend b1 up 0/1 ewma=0ms learned 1, slope 0.00, evidence +0.0>"
+        "<Backend b1 up 0/2 ewma=0ms learned 1, slope 0.00, evidence +0.0>"
     )
 
 

@@ -1,15 +1,25 @@
 from ocr_tcp_lb.balance.fairness import FairLane
 from ocr_tcp_lb.balance.lease import Ticket
+from ocr_tcp_lb.balance.order import Turn
+
+LEVEL = Turn(0.0)
 
 
-def push(lane: FairLane, key: str, rank: float = 0.0, cost: float = 1.0) -> Ticket:
+def push(lane: FairLane, key: str, turn: Turn = LEVEL) -> Ticket:
     ticket = Ticket(None, 0.0, key=key)
-    lane.push(ticket, rank, cost)
+    lane.push(ticket, turn)
+    return ticket
+
+
+def take(lane: FairLane, now: float = 0.0) -> Ticket | None:
+    ticket = lane.first(now)
+    if ticket is not None:
+        lane.take(ticket)
     return ticket
 
 
 def keys(lane: FairLane, count: int) -> str:
-    return "".join(ticket.key for ticket in (lane.pop() for _ in range(count)) if ticket is not None)
+    return "".join(ticket.key for ticket in (take(lane) for _ in range(count)) if ticket is not None)
 
 
 def test_a_batch_of_5000_does_not_starve_a_single_request() -> None:
@@ -31,7 +41,7 @@ def test_keys_that_wait_take_turns() -> None:
 def test_a_key_with_costly_requests_gets_fewer_turns() -> None:
     lane = FairLane()
     for _ in range(8):
-        push(lane, "a", cost=3.0)
+        push(lane, "a", Turn(0.0, cost=3.0))
         push(lane, "b")
     assert keys(lane, 8).count("b") == 6
 
@@ -59,8 +69,40 @@ def test_an_endless_stream_of_new_keys_does_not_starve_an_old_one() -> None:
 
 def test_within_a_key_the_lowest_rank_is_first() -> None:
     lane = FairLane()
-    last, first, middle = push(lane, "a", 3.0), push(lane, "a", 1.0), push(lane, "a", 2.0)
-    assert [lane.pop(), lane.pop(), lane.pop(), lane.pop()] == [first, middle, last, None]
+    last, first, middle = (push(lane, "a", Turn(rank)) for rank in (3.0, 1.0, 2.0))
+    assert [take(lane) for _ in range(4)] == [first, middle, last, None]
+
+
+def test_whoever_is_due_goes_before_lower_ranks_until_it_is_late() -> None:
+    lane = FairLane()
+    large = push(lane, "a", Turn(9.0, due_at=5.0, late_at=6.0))
+    small = push(lane, "a", Turn(1.0))
+    assert [lane.first(now) for now in (4.0, 5.0, 6.0, 6.1)] == [small, large, large, small]
+    assert [take(lane, 7.0) for _ in range(3)] == [small, large, None]
+
+
+def test_of_several_who_are_due_the_first_to_be_late_goes_first() -> None:
+    lane = FairLane()
+    second = push(lane, "a", Turn(1.0, due_at=3.0, late_at=9.0))
+    first = push(lane, "a", Turn(2.0, due_at=2.0, late_at=8.0))
+    assert [take(lane, 4.0), take(lane, 4.0)] == [first, second]
+
+
+def test_nobody_is_overtaken_by_those_who_come_after_its_rank_even_if_they_are_due() -> None:
+    lane = FairLane()
+    late = push(lane, "a", Turn(4.0, due_at=1.0, late_at=2.0))
+    for arrived_at in (3.0, 5.0):
+        lane.push(Ticket(None, arrived_at, key="a"), Turn(9.0, due_at=6.0, late_at=7.0))
+    order = [take(lane, 6.0) for _ in range(3)]
+    assert [ticket.arrived_at for ticket in order if ticket] == [3.0, 0.0, 5.0]
+    assert order[1] is late
+
+
+def test_a_key_may_come_back_after_all_its_tickets_left() -> None:
+    lane = FairLane()
+    lane.discard(push(lane, "a"))
+    back = push(lane, "a")
+    assert [take(lane), take(lane)] == [back, None]
 
 
 def test_whoever_leaves_costs_nothing() -> None:
@@ -70,12 +112,12 @@ def test_whoever_leaves_costs_nothing() -> None:
     for ticket in leavers:
         lane.discard(ticket)
     assert len(lane) == 1
-    assert lane.first() is stayer
+    assert lane.first(0.0) is stayer
 
 
 def test_memory_of_keys_that_left_is_bounded() -> None:
     lane = FairLane()
     for number in range(1000):
         push(lane, f"client {number}")
-        lane.pop()
+        take(lane)
     assert len(lane._shares) < 200

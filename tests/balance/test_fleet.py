@@ -12,8 +12,8 @@ from ocr_tcp_lb.balance import (
     QueueFull,
     Ticket,
 )
-from ocr_tcp_lb.balance.fleet import AGEING
 from ocr_tcp_lb.balance.health import BACKOFF_FIRST_S, BACKOFF_JITTER, State
+from ocr_tcp_lb.balance.order import AGEING_MOST
 from ocr_tcp_lb.balance.queue import PRIORITY_STEP_S
 
 from .world import World, specs, teach
@@ -394,9 +394,37 @@ def test_a_short_request_goes_first_where_size_tells_service_time() -> None:
 def test_a_large_request_is_overtaken_by_nobody_who_comes_later_than_its_head_start() -> None:
     world, lease = sized_world()
     large = world.wait(Ticket(None, world.now, 1_000_000))
-    world.now += AGEING * 2.5  # a little more than its service time
+    world.now += AGEING_MOST * 2.5  # a little more than its service time
     world.wait(Ticket(None, world.now, 10_000))
     assert [grant.ticket for grant in world.settle(lease)] == [large]
+
+
+def test_a_large_request_goes_first_just_before_it_would_be_late() -> None:
+    world, lease = sized_world()
+    large = world.wait(Ticket(None, world.now, 1_000_000))
+    for _ in range(40):  # one after the other: each comes before the large one is out of reach
+        small = world.wait(Ticket(None, world.now, 10_000))
+        (lease,) = world.settle(lease, after_s=0.1)
+        if lease.ticket is large:
+            break
+        assert lease.ticket is small
+    waited_s = world.now - large.arrived_at
+    assert lease.ticket is large
+    assert waited_s < AGEING_MOST * 2.0, "it did not have to wait until it was the oldest by rank"
+    world.fleet.leave(small)
+
+
+def test_large_requests_ahead_make_the_forecast_longer() -> None:
+    world, _ = sized_world()
+    forecasts_s = []
+    for size_bytes in (10_000, 1_000_000):
+        waiting = [world.wait(Ticket(None, world.now, size_bytes)) for _ in range(5)]
+        forecasts_s.append(world.fleet.expected_wait_s(world.ticket(), world.now))
+        for ticket in waiting:
+            world.fleet.leave(ticket)
+    small_s, large_s = forecasts_s
+    assert large_s == pytest.approx(5 * 2.0 + 1.0, rel=0.2)
+    assert small_s == pytest.approx(5 * 0.1 + 1.0, rel=0.3)
 
 
 def test_one_stuck_request_does_not_eject_a_backend_that_answers_others() -> None:
@@ -461,3 +489,66 @@ def test_sizes_are_learned_from_a_sample_of_very_fast_answers() -> None:
         lease = world.lease(Ticket(None, world.now, 1000))
         world.settle(lease, after_s=0.0001)
     assert 5 <= world.fleet.sizes._count <= 12
+
+
+def test_a_trial_that_goes_on_for_long_is_passed_when_the_backend_has_proved_well() -> None:
+    """As a tunnel does, and a connection in L4 mode."""
+    world = World(*specs(1, concurrency=2))
+    world.settle(world.lease(), Outcome.CONNECT_FAILED)
+    waiting = [world.wait(), world.wait()]
+    (trial,) = world.sleep_until_trial()
+    assert trial.ticket is waiting[0]
+    granted = world.fleet.prove(trial, world.now)
+    assert [lease.ticket for lease in granted] == [waiting[1]]
+    assert trial.backend.health.state is State.UP
+    world.settle(trial, Outcome.BROKE)
+    assert trial.backend.health.state is State.UP, "the end of it speaks for another era"
+
+
+def test_a_late_proof_says_nothing_about_a_backend_that_has_failed_since() -> None:
+    world = World(*specs(1, 1, concurrency=2))
+    lease = world.lease()
+    world.fail(lease.backend.name, Outcome.CONNECT_FAILED)
+    assert world.fleet.prove(lease, world.now) == ()
+    assert lease.backend.health.state is State.EJECTED
+
+
+@pytest.mark.parametrize("last", ["refuses", "drains", "is removed"])
+def test_when_the_last_one_goes_those_that_erred_are_tried_soon(last: str) -> None:
+    """Whatever their back-offs: nobody is served meanwhile, so a trial costs nobody anything."""
+    world = World(*specs(1, 1, 1, concurrency=1))
+    for name in ("b2", "b3"):
+        world.fail(name, Outcome.SERVER_ERROR, Outcome.SERVER_ERROR)
+    assert world.fleet.next_event_at > world.now + 5
+    b1 = world.backend("b1")
+    match last:
+        case "refuses":
+            world.settle(world.lease(), Outcome.CONNECT_FAILED)
+        case "drains":
+            world.fleet.drain(b1, world.now)
+        case _:
+            world.fleet.remove(b1, world.now)
+    waiting = world.wait()
+    granted = world.sleep_until_trial()
+    assert world.now < 1.0
+    assert [lease.ticket for lease in granted] == [waiting]
+    assert granted[0].backend.name in ("b2", "b3") or last == "refuses"
+
+
+def test_when_the_last_one_hangs_those_that_erred_are_tried_soon() -> None:
+    world = World(*specs(1, 1, concurrency=1))
+    for name in ("b1", "b2"):
+        teach(world, name, 0.1)
+    world.fail("b2", Outcome.SERVER_ERROR, Outcome.SERVER_ERROR)
+    stuck = world.lease()
+    waiting = world.wait()
+    world.fleet.review(world.now)
+    world.now += 2.1
+    world.fleet.review(world.now)
+    assert not stuck.backend.is_silent, "one that may hang is better than none"
+    granted = world.sleep_until_trial()
+    assert world.now < 3.0
+    assert [(lease.ticket, lease.backend.name) for lease in granted] == [(waiting, "b2")]
+    world.settle(granted[0])
+    world.fleet.review(world.now)
+    assert stuck.backend.is_silent

@@ -34,6 +34,16 @@ def test_a_removed_backend_gets_nothing_and_finishes_what_it_has(policy: str) ->
 
 
 @EVERY_POLICY
+def test_a_retry_that_waits_for_a_backend_is_let_go_when_that_one_is_removed(policy: str) -> None:
+    world = World(*specs(1, 1, concurrency=1), policy=policy)
+    lease, other = world.lease(), world.lease()
+    world.settle(lease, Outcome.SERVER_ERROR)
+    ticket = world.wait(lease.ticket)
+    granted = world.fleet.remove(other.backend, world.now)
+    assert [(one.ticket, one.backend) for one in granted] == [(ticket, lease.backend)]
+
+
+@EVERY_POLICY
 def test_speed_health_and_counts_outlast_a_change_of_weight(policy: str) -> None:
     world = World(*specs(1, 1, concurrency=1), policy=policy)
     teach(world, "b1", 0.5)

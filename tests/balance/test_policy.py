@@ -197,9 +197,15 @@ def test_queue_probes_where_no_limit_is_told() -> None:
     world.wait()
 
 
-def test_queue_sends_one_request_at_a_time_until_the_first_answer() -> None:
+def test_queue_sends_two_requests_and_no_more_until_the_first_answer() -> None:
     world = World(*specs(1))
     lease = world.lease()
-    world.wait()
-    world.wait()
-    assert len(world.settle(lease, after_s=0.1)) == 2
+    world.lease()
+    for _ in range(4):
+        world.wait()
+    assert len(world.settle(lease, after_s=0.1)) == 1
+
+
+def test_queue_prefers_an_idle_backend_to_a_second_request_at_an_unknown_one() -> None:
+    world = World(*specs(1, 1, 1))
+    assert len({world.lease().backend.name for _ in range(3)}) == 3

@@ -69,6 +69,13 @@ def test_nobody_is_held_for_longer_than_the_slow_one_would_have_taken() -> None:
     assert ranking.choose(1, ranking.hold_s()) is slow
 
 
+def test_a_backend_that_answers_in_no_time_can_be_full() -> None:
+    instant, slow = backend(0, 5e-324), backend(1, 10.0)
+    ranking = ranking_of(instant, slow)
+    fill(ranking, instant)
+    assert ranking.choose(1, 0.0) is None
+
+
 def test_a_slow_one_alone_is_used() -> None:
     slow = backend(0, 10.0)
     assert ranking_of(slow).choose(1, 0.0) is slow
@@ -112,7 +119,7 @@ def test_a_silent_backend_is_passed_over() -> None:
     silent, other = backend(0, 0.1), backend(1, 0.2)
     ranking = ranking_of(silent, other)
     silent.is_silent = True
-    ranking.rearrange(silent)
+    ranking.refresh(silent, 0.0)
     assert ranking.choose(1, 0.0) is other
 
 
@@ -131,7 +138,7 @@ def test_entries_of_the_past_do_not_pile_up() -> None:
     for turn in range(1000):
         lease = Lease(one, Ticket(None, 0.0), 0.0, 0)
         one.take(lease, turn)
-        ranking.rearrange(one)
+        ranking.refresh(one, 0.0)
         one.release(lease, 0.1, Outcome.SERVED, 0.0)
         ranking.refresh(one, 0.0)
     assert len(ranking._free) < 100

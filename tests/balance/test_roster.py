@@ -17,13 +17,13 @@ def backends(*weights: float) -> list[Backend]:
 def roster_of(policy: str, members: list[Backend]) -> Roster:
     roster = roster_for(policy, members, POLICIES[policy](), random.Random(1))
     for backend in members:
-        roster.refresh(backend, 0.0)
+        roster.refresh(backend)
     return roster
 
 
 def fill(roster: Roster, backend: Backend) -> None:
     backend.take(Lease(backend, Ticket(None, 0.0), 0.0, 0), 1)
-    roster.refresh(backend, 0.0)
+    roster.refresh(backend)
 
 
 def choose(roster: Roster) -> Backend | None:
@@ -40,7 +40,7 @@ def test_a_full_backend_is_not_chosen_until_it_has_a_slot(policy: str) -> None:
         fill(roster, chosen)
     assert choose(roster) is None
     members[1].in_flight = 0
-    roster.refresh(members[1], 0.0)
+    roster.refresh(members[1])
     assert choose(roster) is members[1]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from bench import latency
 from bench.latency import TIME_SCALE, live_case, relate, table
+from bench.live_peers import LIVE_PEERS, Site
 from bench.live_workers import from_json, to_json
 from bench.sim_engine import Request
 from bench.sim_fleets import FLEETS, Arrival
@@ -40,6 +41,20 @@ def test_figures_leave_the_cold_start_out_and_count_what_failed() -> None:
     figures = relate("f", "p", lives, ideal)
     assert (figures.mean, figures.p99, figures.cold, figures.failed) == (1.5, 1.5, 4.0, 1)
     assert "| f | 1.50 / 1.50 / 4.00, 1 failed |" in table([figures])
+
+
+def test_all_peers_give_up_a_hanging_worker_after_the_same_time(tmp_path: Path) -> None:
+    case = live_case(FLEETS["hang"], 400)
+    site = Site(1, case.workers, (2, 3, 4, 5), tmp_path, latency.response_timeout_s(case))
+    texts = []
+    for peer in LIVE_PEERS:
+        words = peer.command(site)
+        texts.append(" ".join(words) + "".join(path.read_text() for path in tmp_path.iterdir()))
+        for path in tmp_path.iterdir():
+            path.unlink()
+    timeouts = ("--response-timeout 4 ", "timeout server 4000ms", "proxy_read_timeout 4000ms;")
+    assert all(any(timeout in text for timeout in timeouts) for text in texts)
+    assert latency.response_timeout_s(FLEETS["equal"]) == 60.0
 
 
 def test_a_small_run_answers_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

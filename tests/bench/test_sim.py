@@ -56,10 +56,11 @@ def test_few_requests_wait_for_a_backend_that_hangs() -> None:
     assert sum(request.outcome is Outcome.SILENT for request in requests) <= 3
 
 
-def test_size_order_beats_the_ideal_fifo_on_a_mix_of_sizes() -> None:
+def test_size_order_beats_the_ideal_fifo_on_a_mix_of_sizes_and_makes_few_late() -> None:
     case = FLEETS["bimodal"]
-    figures = sim.compare(case, "queue/told/size", sim.ideals(case, 1, 1500), 1500)
-    assert figures.mean <= 0.9
+    figures = sim.compare(case, "queue/told/size", sim.ideals(case, 2, 4000), 4000)
+    assert figures.mean <= 0.85
+    assert figures.p99 <= 1.05
 
 
 def test_a_large_fleet_decides_about_as_cheaply_as_a_small_one() -> None:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Protocol
 from unittest import mock
 
 from ocr_tcp_lb.app import build_hub
@@ -22,6 +23,7 @@ from ocr_tcp_lb.relay.client import Client as BalancersClient
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.session import Session
 from ocr_tcp_lb.relay.splice import Pipes
+from ocr_tcp_lb.relay.tcp import TcpSession
 from ocr_tcp_lb.relay.upstream import Upstream
 from ocr_tcp_lb.wire import ReplyParser, RequestParser
 
@@ -37,6 +39,13 @@ BACKENDS = tuple(BackendConfig(f"b{number}", "192.0.2.9", 5000 + number) for num
 PARSERS = RequestParser(), ReplyParser()  # shared, so that they meet a full cache
 
 
+class Actor(Protocol):
+    """Somebody at the far end of a connection."""
+
+    def act(self) -> bool:
+        """Do one thing; False if there is nothing to do."""
+
+
 class World:
     """One history."""
 
@@ -44,26 +53,33 @@ class World:
         self._chance = chance = random.Random(seed)
         self.ledger = Ledger()
         self._loop = Loop(chance)
-        self._actors: list[Client | Backend] = []
+        self._actors: list[Actor] = []
         self._sessions = 0
+        self._clients: list[BalancersClient] = []
+        self._last_turn = chance.randint(1, 300) if chance.random() < 0.05 else MOST_TURNS
         self.exchanges = 0
+        self.hedges = 0
         self._is_down = chance.random() < 0.1
         self._hub = self._make_hub()
 
-    def _make_hub(self) -> Hub:
+    def _config(self) -> Config:
         chance = self._chance
-        backends = BACKENDS[: chance.randint(1, 3)]
-        config = Config(
-            backends=backends,
+        return Config(
+            backends=BACKENDS[: chance.randint(1, 3)],
             queue=QueueConfig(chance.choice((1, 4)), timeout_s=3.0),
             limits=LIMITS,
             timeouts=TIMEOUTS,
             retries=chance.choice((0, 2)),
+            hedge=chance.random() < 0.5,
         )
+
+    def _make_hub(self) -> Hub:
+        chance, config = self._chance, self._config()
         with mock.patch("random.Random", return_value=chance):  # the fleet's own: one seed decides everything
             hub = build_hub(self._loop, config, self._count)  # type: ignore[arg-type]
         hub.requests, hub.replies = PARSERS
         hub.pipes = Pipes(most=0)  # a simulated socket has nothing to splice
+        hub.fleet.patience.note(0.001)
         return hub
 
     def _count(self, record: object) -> None:
@@ -101,13 +117,19 @@ class World:
             mock.patch("time.monotonic", self._loop.time),
             mock.patch.object(Upstream, "_new_socket", self.new_socket),
             mock.patch("ocr_tcp_lb.relay.session.log.exception", _fail),
-            mock.patch("ocr_tcp_lb.relay.upstream._has_unread", Socket.has_unread),
+            mock.patch("ocr_tcp_lb.relay.tcp.log.exception", _fail),
+            mock.patch("ocr_tcp_lb.relay.upload.unread_bytes", Socket.unread_bytes),
+            mock.patch("ocr_tcp_lb.relay.upstream.unread_bytes", Socket.unread_bytes),
+            mock.patch("ocr_tcp_lb.balance.hedge.LEAST_S", 0.01),  # else hardly anything would be hedged
         ):
-            for _ in range(self._chance.randint(1, 4)):
-                self._enter()
+            self._populate()
             self._turn_until_all_have_left()
             self._check()
         return self.exchanges
+
+    def _populate(self) -> None:
+        for _ in range(self._chance.randint(1, 4)):
+            self._enter()
 
     def _enter(self) -> None:
         """A client connects."""
@@ -118,16 +140,24 @@ class World:
         planned = [plan(first + number, self._chance) for number in range(self._chance.randint(1, 6))]
         self.ledger.requests |= {one.number: one for one in planned}
         self._actors.append(Client(theirs, planned, self.ledger, self._chance))
+        self._serve(ours, Session)
+
+    def _serve(self, ours: Socket, session_type: type[Session] | type[TcpSession]) -> None:
         client = BalancersClient(self._hub, ours, "192.0.2.1")  # type: ignore[arg-type]
         self._sessions += 1
-        client.wakeup.drive(Session(self._hub, client).run(), self._leave)
+        self._clients.append(client)
+        client.wakeup.drive(session_type(self._hub, client).run(), self._leave)
 
     def _leave(self) -> None:
         self._sessions -= 1
 
     def _turn_until_all_have_left(self) -> None:
-        for _ in range(MOST_TURNS):
-            if not self._sessions:
+        for turn in range(MOST_TURNS):
+            if turn == self._last_turn:  # the balancer has no more patience
+                for client in self._clients:
+                    client.wakeup.cancel()
+            if not self._sessions and not self._hub.runners:
+                self.hedges = self._hub.fleet.hedges
                 return
             has_moved = self._loop.turn()
             for actor in tuple(self._actors):
@@ -181,6 +211,7 @@ def run(count: int, seed: int, report: Callable[[str], None] = lambda line: None
         came["delivered"] += world.ledger.delivered
         came["refused"] += world.ledger.refused
         came["broken"] += world.ledger.broken
+        came["hedged"] += world.hedges
         number += 1
         if came["exchanges"] - reported >= 50_000:
             reported = came["exchanges"]

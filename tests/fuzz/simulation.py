@@ -150,8 +150,8 @@ class Socket:
     def is_readable(self) -> bool:
         return bool(self._received) or self._has_fin or self._is_dead
 
-    def has_unread(self) -> bool:
-        return bool(self._received)
+    def unread_bytes(self) -> int:
+        return len(self._received)
 
     @property
     def is_writable(self) -> bool:
@@ -163,9 +163,11 @@ class Socket:
         if self.is_closed:
             raise OSError(errno.EBADF, "closed")
         if not self._received:
+            if self._has_fin:  # whatever came behind it: Linux looks at SOCK_DONE before the error
+                return b""
             if self._error:
                 raise self._raise()
-            if self._has_fin or self._is_dead:
+            if self._is_dead:
                 return b""
             raise BlockingIOError
         data = bytes(self._received[:size])

@@ -12,7 +12,7 @@ from .steps import few_turns, final_of, in_computation
 SMALL_BUFFER = Limits(request_buffer_bytes=64 * 1024)
 
 
-# Half-closed clients (RFC 9112 section 9.6)
+# Half-closed clients (RFC 9112 section 9.6). A reply's first byte, known whatever it will be, shows who is there.
 
 
 @pytest.mark.parametrize("when", ["with the request", "before the reply"])
@@ -75,36 +75,94 @@ async def test_client_that_really_left_is_told_from_one_that_ended_its_half(hous
     await first.read_message()
 
 
-async def test_half_closed_client_of_http_1_0_is_not_sent_an_interim_reply(house: House) -> None:
-    lb, client, peer = await in_computation(house, b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+OLD_GET = b"GET / HTTP/1.0\r\nHost: a\r\n\r\n"
+
+
+async def test_half_closed_client_of_http_1_0_gets_its_reply(house: House) -> None:
+    lb, client, peer = await in_computation(house, OLD_GET)
     client.finish()
-    await few_turns()
+    assert await client.read(1) == b"H", "the first byte, which shows whether anybody is there"
+    client.received = b"H"
     await peer.send(OK)
-    assert client.received == b""
+    got = await client.read_message()
+    assert (got.start, got.body) == (b"HTTP/1.1 200 OK", b"ok")
+    assert await client.ended()
+    assert (await lb.record()).status == 200
+
+
+async def test_client_of_http_1_0_that_left_the_queue_costs_nothing(house: House) -> None:
+    lb, first, peer = await in_computation(house)
+    second = await lb.client()
+    await second.send(OLD_GET)
+    await until(lambda: lb.waiting == 1)
+    second.close()
+    async with asyncio.timeout(1):
+        await until(lambda: lb.waiting == 0)
+    await peer.send(OK)
+    await first.read_message()
     assert (await lb.record()).ending == "client_left"
 
 
-async def test_probe_is_never_left_half_sent(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ocr_tcp_lb.relay.client import Client
+INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 
-    lb, client, peer = await in_computation(house)
+
+@pytest.mark.parametrize(
+    ("answer", "status", "body"),
+    [
+        (OK, 200, b"ok"),
+        (INTERIM + OK, 200, b"ok"),
+        (reply(pattern(300_000)), 200, pattern(300_000)),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 200, b"ok"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 502, b""),
+        (b"nonsense", 502, b""),
+    ],
+    ids=["small", "interim", "large", "chunked", "broken chunk", "nonsense"],
+)
+async def test_byte_that_went_ahead_is_not_sent_again(house: House, answer: bytes, status: int, body: bytes) -> None:
+    lb, client, peer = await in_computation(house, post(b"image"))
+    client.finish()
+    assert await client.read(1) == b"H"
+    client.received = b"H"
+    await peer.send(answer)
+    if answer.startswith(INTERIM):
+        assert (await client.read_message()).status == 103
+    got = await client.read_message()
+    assert got.start.startswith(b"HTTP/1.1 %d " % status)
+    assert got.body == body if body else b'"backend_broke"' in got.body
+    assert await client.ended()
+    assert (await lb.record()).status == status
+
+
+async def test_half_closed_client_with_no_room_for_a_byte_gets_its_replies(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend.config("b1", concurrency=1)])
+    client = await lb.client()
+    await client.send(post(b"first") + post(b"second"))
+    peer = await backend.accept()
+    await peer.read_message()
     (ours,) = lb.server._clients
-    assert isinstance(ours, Client)
     real = ours.channel.sock
 
-    class Tight:
-        """A socket whose buffer has room for nine more bytes."""
+    class Full:
+        """A socket that takes nothing while the probe is tried."""
 
         def send(self, data: bytes) -> int:
-            return real.send(data[:9])
+            if len(data) > 1:
+                return real.send(data)
+            raise BlockingIOError
 
         def __getattr__(self, name: str) -> object:
             return getattr(real, name)
 
-    ours.channel.sock = Tight()  # type: ignore[assignment]
+    ours.channel.sock = Full()  # type: ignore[assignment]
     client.finish()
-    assert await client.read_to_end() == (b"HTTP/1.1 ", "end"), "nothing may follow half an interim reply"
+    await few_turns()
     await peer.send(OK)
+    assert (await client.read_message()).body == b"ok"
+    assert (await peer.read_message()).body == b"second"
+    await peer.send(OK)
+    assert (await client.read_message()).body == b"ok"
+    assert await client.ended()
 
 
 # Clients that leave, in each phase

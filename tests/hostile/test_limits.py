@@ -2,9 +2,11 @@
 
 import asyncio
 
+import pytest
 from relay.support import GET, House, until
 
 from ocr_tcp_lb.config import Limits, QueueConfig
+from ocr_tcp_lb.relay import server as server_module
 
 
 async def test_one_address_may_have_only_so_many_connections(house: House) -> None:
@@ -26,6 +28,26 @@ async def test_one_address_may_have_only_so_many_connections(house: House) -> No
     again = await lb.client()
     await again.send(GET)
     assert (await again.read_message()).status == 200
+
+
+async def test_refused_clients_of_one_address_take_no_places_from_others(house: House) -> None:
+    backend = house.backend()
+    backend.answer()
+    lb = house.balancer([backend], limits=Limits(connections=3, connections_per_client=1))
+    crowd = [await lb.client() for _ in range(6)]
+    for number, client in enumerate(crowd):
+        await client.send(GET)
+        assert (await client.read_message()).status == (429 if number else 200)
+    assert lb.server.connections == 1, "the refused ones linger outside of the limit"
+
+
+async def test_refused_clients_are_bounded_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "MOST_TURNED_AWAY", 2)
+    lb = house.balancer([house.backend()], limits=Limits(connections_per_client=1))
+    crowd = [await lb.client() for _ in range(4)]
+    for client in crowd[1:3]:
+        assert (await client.read_message()).status == 429
+    assert await crowd[3].ended()
 
 
 async def test_connection_over_the_clients_limit_is_closed_in_tcp_mode(house: House) -> None:

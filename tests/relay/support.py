@@ -12,7 +12,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar
 
+import pytest
+
 from ocr_tcp_lb.app import build_hub
+from ocr_tcp_lb.compiled import is_compiled
 from ocr_tcp_lb.config import Address, BackendConfig, Config, TcpAddress, UnixAddress
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.listener import open_listeners
@@ -22,6 +25,7 @@ from ocr_tcp_lb.relay.server import Server
 
 T = TypeVar("T")
 PATIENCE_S = 8.0
+replaces_a_part = pytest.mark.skipif(is_compiled(), reason="replaces a part of what is compiled, which cannot be done")
 LOCALHOST = TcpAddress("127.0.0.1", 0)
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -385,7 +389,7 @@ class House:
         )
         config = replace(Config(listen=tuple(listen), backends=named, access_log="off"), **more)  # type: ignore[arg-type]
         self.balancers.append(Balancer(config))
-        self.balancers[-1].hub.express = self.express
+        self.balancers[-1].hub.express &= self.express
         return self.balancers[-1]
 
     async def close(self) -> None:

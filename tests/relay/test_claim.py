@@ -9,6 +9,7 @@ from ocr_tcp_lb.config import BackendConfig, FairBy, QueueConfig
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal
+from ocr_tcp_lb.relay.waiting import wait as wait_for
 from ocr_tcp_lb.wire import RequestParser
 
 from .support import Balancer, House, driven, guest, until
@@ -50,7 +51,7 @@ async def test_lease_is_given_back_whatever_came_of_it(house: House, outcome: Ou
 async def test_waiting_claim_gets_the_slot_that_is_freed(house: House) -> None:
     table = Table(house)
     assert table.claim.ask() is None
-    wait = driven(table.client.wakeup, table.claim.wait(watch_client=True))
+    wait = driven(table.client.wakeup, wait_for(table.claim, watch_client=True))
     await until(lambda: table.lb.waiting == 1)
     table.holder.settle(Outcome.SERVED)
     lease = await wait
@@ -74,7 +75,7 @@ async def test_wait_ends_in_time_and_leaves_the_queue(house: House) -> None:
     table = Table(house, queue=QueueConfig(timeout_s=0.03))
     assert table.claim.ask() is None
     with pytest.raises(Refusal) as refusal:
-        await driven(table.client.wakeup, table.claim.wait(watch_client=True))
+        await driven(table.client.wakeup, wait_for(table.claim, watch_client=True))
     assert refusal.value.code == "queue_timeout"
     assert table.lb.waiting == 0
     table.holder.settle(Outcome.SERVED)
@@ -86,7 +87,7 @@ async def test_client_that_breaks_off_leaves_the_queue(house: House) -> None:
     assert table.claim.ask() is None
     table.far.close()
     with pytest.raises(ClientGone):
-        await driven(table.client.wakeup, table.claim.wait(watch_client=True))
+        await driven(table.client.wakeup, wait_for(table.claim, watch_client=True))
     assert table.lb.waiting == 0
     table.holder.settle(Outcome.SERVED)
     table.close()
@@ -95,7 +96,7 @@ async def test_client_that_breaks_off_leaves_the_queue(house: House) -> None:
 async def test_cancelled_wait_leaves_the_queue(house: House) -> None:
     table = Table(house)
     assert table.claim.ask() is None
-    wait = driven(table.client.wakeup, table.claim.wait(watch_client=True))
+    wait = driven(table.client.wakeup, wait_for(table.claim, watch_client=True))
     await until(lambda: table.lb.waiting == 1)
     await asyncio.sleep(0)
     table.client.wakeup.cancel()
@@ -110,7 +111,7 @@ async def test_cancelled_wait_leaves_the_queue(house: House) -> None:
 async def test_slot_granted_to_a_wait_that_is_cancelled_at_that_moment_is_given_back(house: House) -> None:
     table = Table(house)
     assert table.claim.ask() is None
-    wait = driven(table.client.wakeup, table.claim.wait(watch_client=True))
+    wait = driven(table.client.wakeup, wait_for(table.claim, watch_client=True))
     await until(lambda: table.lb.waiting == 1)
     await asyncio.sleep(0)
     table.holder.settle(Outcome.SERVED)  # grants the slot; the waiting task has not run since
@@ -208,7 +209,7 @@ async def test_a_deadline_that_can_be_met_waits_and_no_longer_than_that(house: H
     claim = claim_of(table, b"X-Request-Deadline-Ms: 30")
     assert claim.ask() is None
     with pytest.raises(Refusal) as refusal:
-        await driven(table.client.wakeup, claim.wait(watch_client=True))
+        await driven(table.client.wakeup, wait_for(claim, watch_client=True))
     assert refusal.value.code == "deadline_unmet"
     assert table.lb.waiting == 0
     table.holder.settle(Outcome.SERVED)

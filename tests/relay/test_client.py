@@ -5,6 +5,7 @@ import pytest
 from ocr_tcp_lb.config import BackendConfig, Limits
 from ocr_tcp_lb.relay import client as client_module
 from ocr_tcp_lb.relay.failures import ClientGone
+from ocr_tcp_lb.relay.readiness import Channel
 
 from .support import Balancer, House, driven, guest, until
 
@@ -89,6 +90,25 @@ async def test_lingering_waits_until_the_client_has_read_and_gone(lb: Balancer) 
     await far.send(b"y" * 100_000)
     far.close()
     await linger
+    client.close()
+
+
+async def test_lingering_reads_only_when_there_is_something(lb: Balancer, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int | None] = []
+    real = Channel.receive_into
+
+    def counted(channel: Channel, view: memoryview) -> int | None:
+        reads.append(real(channel, view))
+        return reads[-1]
+
+    monkeypatch.setattr(Channel, "receive_into", counted)
+    client, far = guest(lb)
+    linger = driven(client.wakeup, client.linger())
+    await far.send(b"x" * 100)
+    await until(lambda: 100 in reads)
+    far.close()
+    await linger
+    assert reads.count(None) <= 2, "a refusal of the kernel is believed at once"
     client.close()
 
 

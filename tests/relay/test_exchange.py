@@ -539,3 +539,17 @@ async def test_answer_to_head_has_no_body(house: House) -> None:
     assert head.status == 503
     assert int(head.values(b"content-length")[0]) > 0
     assert await client.ended()
+
+
+async def test_phases_are_those_of_the_last_attempt(house: House) -> None:
+    """Also where that one got no connection and an earlier one had."""
+    breaks, refuses = house.backend(), free_port()
+    breaks.answer(hang_up)
+    backends = [breaks.config("b1"), BackendConfig("b2", "127.0.0.1", refuses)]
+    lb = house.balancer(backends, queue=QueueConfig(timeout_s=0.2), policy="round-robin")
+    client = await lb.client()
+    await client.send(GET)
+    assert (await client.read_message()).status == 503
+    record = await lb.record()
+    assert record.backend == "b2"
+    assert record.connected == 0.0 or record.connected >= record.leased

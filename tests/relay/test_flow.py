@@ -13,7 +13,7 @@ from ocr_tcp_lb.relay.buffers import SCRATCH_BYTES
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import Flow
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
-from ocr_tcp_lb.relay.splice import HAS_SPLICE, Pipes
+from ocr_tcp_lb.relay.splice import HAS_SPLICE, Pipe, Pipes
 from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import ReplyError
 from ocr_tcp_lb.wire.head import Framing
@@ -120,6 +120,27 @@ async def test_body_until_the_close_ends_with_it(line: Line) -> None:
         got += line.drained()
     assert got + line.drained() == pattern(500_000)
     assert flow.done
+
+
+async def test_a_talk_is_copied_and_only_its_bulk_spliced(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    borrowed: list[Pipe | None] = []
+    borrow = line.pipes.borrow
+
+    def counted() -> Pipe | None:
+        borrowed.append(borrow())
+        return borrowed[-1]
+
+    monkeypatch.setattr(line.pipes, "borrow", counted)
+    flow = line.flow(Framing.UNTIL_CLOSE)
+    assert line.carry(flow, b"ping", []) == b"ping"
+    assert borrowed == []
+    bulk = pattern(1_000_000)
+    assert line.carry(flow, bulk, []) == bulk
+    assert len(borrowed) > 0
+    assert line.carry(flow, b"the first small one shows that the bulk is over", [])
+    before = len(borrowed)
+    assert line.carry(flow, b"pong", []) == b"pong"
+    assert len(borrowed) == before
 
 
 async def test_empty_body_is_done_at_once(line: Line) -> None:

@@ -1,8 +1,14 @@
 """What all connections share: ids, leases handed on, and the clock that brings ejected backends back."""
 
+import logging
+import re
+
+import pytest
+
 from ocr_tcp_lb.balance.lease import Lease, Outcome
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.relay.claim import Claim
+from ocr_tcp_lb.relay.waiting import wait as wait_for
 
 from .support import GET, House, driven, guest, until
 
@@ -37,7 +43,7 @@ async def test_ejected_backend_is_tried_again_without_anybody_asking(house: Hous
     assert first.ask() is not None
     first.settle(Outcome.CONNECT_FAILED)
     assert waiting.ask() is None
-    wait = driven(client.wakeup, waiting.wait(watch_client=False))
+    wait = driven(client.wakeup, wait_for(waiting, watch_client=False))
     await until(wait.done)
     waiting.settle(Outcome.SERVED)
     client.close()
@@ -67,7 +73,7 @@ async def test_request_held_for_a_faster_backend_is_let_go_in_time(house: House)
         lb.hub.restore(backend)
     assert holder.ask() is not None
     assert held.ask() is None
-    wait = driven(client.wakeup, held.wait(watch_client=True))
+    wait = driven(client.wakeup, wait_for(held, watch_client=True))
     assert (await wait).backend.name == "slow"
     holder.settle(Outcome.SERVED)
     held.settle(Outcome.SERVED)
@@ -83,3 +89,25 @@ async def test_burst_on_a_fresh_balancer_of_one_backend_is_served_whole(house: H
     for client in clients:
         await client.send(GET)
     assert [(await client.read_message()).status for client in clients] == [200] * 60
+
+
+async def test_ejection_and_return_are_in_the_log(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    lb = house.balancer(SOMEWHERE)
+    client, far = guest(lb)
+    refused, waiting = Claim(lb.hub, client, None), Claim(lb.hub, client, None)
+    assert refused.ask() is not None
+    refused.settle(Outcome.CONNECT_FAILED)
+    assert waiting.ask() is None
+    await driven(client.wakeup, wait_for(waiting, watch_client=False))
+    waiting.settle(Outcome.SERVED)
+    lb.hub.review()
+    said = [(record.levelname, record.getMessage()) for record in caplog.records if "backend b1" in record.getMessage()]
+    (bad, ejected), (good, back) = said
+    assert (bad, good) == ("WARNING", "INFO")
+    assert re.fullmatch(r"backend b1 is ejected for 0\.[45] s: it could not be connected to", ejected)
+    assert re.fullmatch(r"backend b1 is back after 0\.\d s", back)
+    lb.hub.review()
+    assert len(caplog.records) == len(said), "told once"
+    client.close()
+    far.close()

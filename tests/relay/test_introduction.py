@@ -202,6 +202,18 @@ async def test_introduction_of_a_proxy_is_passed_on_in_the_backends_version(hous
     assert await peer.read(len(V1)) == V1
 
 
+async def test_introduction_is_none_of_the_clients_bytes(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend.config("b1", send_proxy=1)], mode="tcp")
+    client = await lb.client()
+    await client.send(b"hello")
+    peer = await backend.accept()
+    await peer.read_until(b"\r\nhello")
+    client.close()
+    peer.close()
+    assert (await lb.record()).bytes_in == 5
+
+
 async def test_connection_that_was_introduced_serves_one_client_only(house: House) -> None:
     backend = house.backend()
     lb = house.balancer([backend.config("b1", send_proxy=1)])

@@ -11,7 +11,7 @@ from ocr_tcp_lb.config import QueueConfig, Timeouts
 from ocr_tcp_lb.relay import probe
 from ocr_tcp_lb.relay.probe import Prober
 
-from .support import GET, OK, Balancer, House, Message, ScriptedBackend, reply, until
+from .support import GET, OK, Balancer, House, Message, ScriptedBackend, replaces_a_part, reply, until
 
 FAST_S = 0.01
 Begin = Callable[[Balancer], "asyncio.Future[Prober]"]
@@ -101,6 +101,7 @@ async def test_check_names_the_host_and_introduces_itself_to_who_wants_that(hous
     assert state_of(lb) is State.UP
 
 
+@replaces_a_part
 async def test_backend_with_work_in_flight_is_never_checked(house: House, begin: Begin) -> None:
     backend = house.backend()
     lb = house.balancer([backend], health_interval_s=FAST_S)

@@ -1,12 +1,14 @@
 """The relay as a whole: limits on clients, every kind of listener, and an orderly end."""
 
 import asyncio
+import socket
 from pathlib import Path
 
-from ocr_tcp_lb.config import Limits, TcpAddress, UnixAddress
+from ocr_tcp_lb.config import Limits, QueueConfig, TcpAddress, UnixAddress
 from ocr_tcp_lb.relay.client import LINGER_S
+from ocr_tcp_lb.relay.listener import ACCEPTS_A_TURN
 
-from .support import GET, OK, House, pattern, post, until
+from .support import GET, OK, House, Peer, pattern, post, until
 
 
 async def test_client_above_the_limit_is_answered_503_though_it_sent_a_body(house: House) -> None:
@@ -99,6 +101,27 @@ async def test_drain_finishes_what_waits_in_the_queue(house: House) -> None:
     backend.answer()
     for client in clients:
         assert (await client.read_message()).status == 200
+    assert await drain == 0
+
+
+async def test_request_that_came_just_before_the_drain_is_served(house: House) -> None:
+    """On a connection that was kept alive, or that nobody has accepted: the loop has not seen it yet."""
+    backend = house.backend()
+    backend.answer()
+    lb = house.balancer([backend], queue=QueueConfig(size=3 * ACCEPTS_A_TURN))
+    kept = await lb.client()
+    await kept.send(GET)
+    await kept.read_message()
+    assert isinstance(lb.address, TcpAddress)
+    drain = asyncio.ensure_future(lb.server.drain(5))  # runs before the loop looks at sockets again
+    crowd = [socket.create_connection(("127.0.0.1", lb.address.port)) for _ in range(2 * ACCEPTS_A_TURN)]
+    for sock in (*crowd, kept.sock):
+        sock.send(GET)
+        sock.setblocking(False)
+    for client in (kept, *map(Peer, crowd)):
+        got = await client.read_message()
+        assert (got.status, got.values(b"connection")) == (200, [b"close"])
+        client.close()
     assert await drain == 0
 
 

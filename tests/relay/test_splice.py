@@ -8,7 +8,7 @@ import pytest
 from ocr_tcp_lb.relay import splice
 from ocr_tcp_lb.relay.splice import HAS_SPLICE, Pipe, Pipes
 
-from .support import open_descriptors, pattern
+from .support import open_descriptors, pattern, replaces_a_part
 
 pytestmark = pytest.mark.skipif(not HAS_SPLICE, reason="this platform has no splice")
 
@@ -56,6 +56,7 @@ def test_no_pipes_at_all_where_there_is_no_splice() -> None:
     assert Pipes(most=0).borrow() is None
 
 
+@replaces_a_part
 @pytest.mark.parametrize(("code", "asks"), [(errno.EPERM, 1), (errno.EMFILE, 2)])
 def test_refused_pipe_means_copying(monkeypatch: pytest.MonkeyPatch, code: int, asks: int) -> None:
     asked = []

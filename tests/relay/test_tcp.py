@@ -2,8 +2,12 @@
 
 import asyncio
 import hashlib
+import time
+
+import pytest
 
 from ocr_tcp_lb.config import BackendConfig, QueueConfig, Timeouts
+from ocr_tcp_lb.relay import tcp as tcp_module
 
 from .support import House, free_port, pattern, until
 
@@ -109,6 +113,55 @@ async def test_idle_connection_is_closed(house: House) -> None:
     assert (await lb.record()).ending == "idle_timeout"
 
 
+@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.parametrize("first", [b"hello", b""], ids=["asked", "silent"])
+async def test_backend_that_ends_without_a_word_is_broken_and_not_fast(house: House, how: str, first: bytes) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], mode="tcp")
+    client = await lb.client()
+    await client.send(first)
+    peer = await backend.accept()
+    assert await peer.read(len(first)) == first
+    for _ in range(20):  # so that the balancer sees the connection stand, and then break
+        await asyncio.sleep(0)
+    getattr(peer, how)()
+    await client.read_to_end()
+    client.close()
+    assert (await lb.record()).ending == "backend_broke"
+    (member,) = lb.hub.fleet.backends
+    assert (member.served, member.failed) == (0, 1)
+
+
+async def test_backend_that_only_listens_is_served_to_its_clients_end(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], mode="tcp")
+    client = await lb.client()
+    await client.send(b"a line for the log")
+    client.finish()
+    peer = await backend.accept()
+    assert await peer.read_to_end() == (b"a line for the log", "end")
+    peer.close()
+    assert await client.ended()
+    assert (await lb.record()).ending == "ok"
+    assert lb.hub.fleet.backends[0].served == 1
+
+
+async def test_backend_that_gives_up_a_silent_client_is_neither_broken_nor_fast(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_module, "ABRUPT_S", 0.0)
+    backend = house.backend()
+    lb = house.balancer([backend], mode="tcp")
+    client = await lb.client()
+    peer = await backend.accept()
+    peer.close()
+    assert await client.ended()
+    client.close()
+    assert (await lb.record()).ending == "ok"
+    (member,) = lb.hub.fleet.backends
+    assert (member.served, member.failed) == (0, 0)
+
+
 async def test_client_that_breaks_off_frees_the_slot(house: House) -> None:
     backend = house.backend()
     lb = house.balancer([backend], mode="tcp")
@@ -133,3 +186,33 @@ async def test_backend_that_breaks_off_frees_the_slot(house: House) -> None:
     await client.read_to_end()
     await lb.record()
     assert lb.in_flight() == 0
+
+
+async def test_connection_that_stays_open_does_not_keep_others_from_a_backend_that_came_back(house: House) -> None:
+    port = free_port()
+    lb = house.balancer([BackendConfig("b1", "127.0.0.1", port, concurrency=2)], mode="tcp")
+    first = await lb.client()
+    await until(lambda: lb.waiting == 1)
+    backend = house.backend(port=port)
+    await first.send(b"one")
+    assert await (await backend.accept()).read(3) == b"one"
+    second = await lb.client()
+    await second.send(b"two")
+    assert await (await backend.accept()).read(3) == b"two"
+
+
+async def test_backend_of_a_long_connection_is_not_taken_for_one_that_hangs(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocr_tcp_lb.balance.silence.LEAST_S", 0.05)
+    backends = [house.backend(), house.backend()]
+    lb = house.balancer(backends, mode="tcp")
+    for backend in lb.hub.fleet.backends:
+        backend.service.learn(0.001, time.monotonic())
+    client = await lb.client()
+    await client.send(b"x")
+    await until(lambda: lb.in_flight() == 1)
+    for _ in range(3):
+        lb.hub.review()
+        await asyncio.sleep(0.06)
+    assert not any(backend.is_silent for backend in lb.hub.fleet.backends)

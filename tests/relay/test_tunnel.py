@@ -1,12 +1,13 @@
 """After 101 the connection belongs to another protocol: bytes both ways, each way ending on its own."""
 
 import asyncio
+import time
 
 import pytest
 
-from ocr_tcp_lb.config import Timeouts
+from ocr_tcp_lb.config import BackendConfig, Timeouts
 
-from .support import Balancer, House, Peer, pattern
+from .support import Balancer, House, Peer, pattern, until
 
 UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -99,6 +100,19 @@ async def test_switch_that_was_not_asked_for_is_refused(house: House, request_he
     assert (await client.read_message()).status == 502
 
 
+@pytest.mark.parametrize("chosen", [b"chat", b"Talk/2", b"talk/2, CHAT"])
+async def test_backend_may_choose_of_what_was_offered(house: House, chosen: bytes) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend])
+    client = await lb.client()
+    await client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: chat, talk/2\r\n\r\n")
+    peer = await backend.accept()
+    await peer.read_head()
+    await peer.send(b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: %b\r\n\r\nhello" % chosen)
+    assert (await client.read_head()).values(b"upgrade") == [chosen]
+    assert await client.read(5) == b"hello"
+
+
 async def test_declined_upgrade_is_an_ordinary_reply(house: House) -> None:
     backend = house.backend()
     backend.answer(lambda request: b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: x\r\nContent-Length: 0\r\n\r\n")
@@ -108,3 +122,18 @@ async def test_declined_upgrade_is_an_ordinary_reply(house: House) -> None:
         await client.send(UPGRADE)
         assert (await client.read_message()).status == 426
     assert lb.in_flight() == 0
+
+
+async def test_backend_is_not_taken_for_one_that_hangs(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocr_tcp_lb.balance.silence.LEAST_S", 0.05)
+    lb, client, peer = await tunnel(house)
+    lb.hub.add(BackendConfig("b2", "127.0.0.1", 1))
+    lb.hub.fleet.backends[0].service.learn(0.001, time.monotonic())
+    for _ in range(3):
+        lb.hub.review()
+        await asyncio.sleep(0.06)
+    assert not lb.hub.fleet.backends[0].is_silent
+    client.close()
+    peer.close()
+    await until(lambda: lb.in_flight() == 0)
+    assert lb.hub.fleet.backends[0].replying == 0

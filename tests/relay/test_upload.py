@@ -11,7 +11,7 @@ from ocr_tcp_lb.relay.buffers import SLAB_BYTES, Slabs
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.splice import Pipes
-from ocr_tcp_lb.relay.upload import HeldBody, Upload, receive
+from ocr_tcp_lb.relay.upload import SMALL_SLAB_BYTES, STREAMED_SHARE, HeldBody, Upload, receive
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.requests import RequestParser
 
@@ -48,7 +48,9 @@ class Desk:
             self.client.readable = True
             upload.gather()
         self.client.readable = True
-        return upload.gather()
+        while not (done := upload.gather()) and self.client.readable:
+            pass  # chunks are gathered a read a turn
+        return done
 
     def sent(self, upload: Upload | HeldBody, data: bytes = b"") -> bytes:
         """Pump until the upload is over, the client sending on; returns what the backend got."""
@@ -180,6 +182,41 @@ async def test_chunked_body_over_the_buffer_is_streamed_to_its_end(desk: Desk) -
     assert desk.sent(upload, raw[100_000:] + b"next") == HEAD + raw
     assert upload.take_surplus() == b"next"
     upload.close()
+
+
+@pytest.mark.parametrize("field", [length(2_000_000), CHUNKED], ids=["length", "chunked"])
+async def test_client_that_sends_little_makes_us_hold_little(desk: Desk, field: bytes) -> None:
+    upload = desk.upload(field)
+    body = pattern(600_000) if field is not CHUNKED else chunked(pattern(600_000))[:600_000]
+    for start, end in ((0, 10), (10, 100), (100, 30_000), (30_000, 600_000)):
+        desk.gather(upload, body[start:end])
+        assert upload.gathered == end
+        assert desk.slabs.used_bytes <= 5 * end + SMALL_SLAB_BYTES
+    upload.close()
+
+
+async def test_body_that_comes_at_once_is_held_in_few_pieces(desk: Desk) -> None:
+    upload = desk.upload(length(3 * SLAB_BYTES))
+    assert isinstance(upload, Upload)
+    desk.gather(upload, pattern(3 * SLAB_BYTES))
+    assert len(upload._pieces) == 3
+    upload.close()
+
+
+async def test_bodies_too_large_to_be_held_whole_leave_most_memory_to_others(desk: Desk) -> None:
+    limits = Limits(request_buffer_bytes=2 * SLAB_BYTES)
+    body = pattern(2 * SLAB_BYTES + 1)
+    large = desk.upload(length(len(body)), limits=limits)
+    assert desk.gather(large, body[:SLAB_BYTES]), "a quarter is full: it streams from here on"
+    assert not large.is_gathered
+    assert desk.slabs.used_bytes <= STREAMED_SHARE * desk.slabs.capacity_bytes
+    fitting = desk.upload(length(2 * SLAB_BYTES), limits=limits)
+    assert desk.gather(fitting, body[:-1])
+    assert fitting.whole
+    large.start(HEAD)
+    assert desk.sent(large, body[SLAB_BYTES:]) == HEAD + body
+    for one in (large, fitting):
+        one.close()
 
 
 async def test_without_memory_the_body_is_streamed(desk: Desk) -> None:

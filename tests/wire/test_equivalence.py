@@ -8,8 +8,13 @@ from ocr_tcp_lb.wire import ProtocolError, ReplyHead, ReplyParser, RequestHead, 
 from .generated import REQUEST_STARTS, STATUS_LINES, heads
 from .samples import HOP, TRUSTED
 
-SEEN = [name for name in RequestHead.__slots__ if not name.startswith("_")]
-SEEN_REPLY = [name for name in ReplyHead.__slots__ if not name.startswith("_")]
+
+def fields(head: type) -> list[str]:
+    """The names of its public attributes; a compiled class has no `__slots__` to tell them."""
+    return [name for name in dir(head) if not name.startswith("_") and not callable(getattr(head, name))]
+
+
+SEEN, SEEN_REPLY = fields(RequestHead), fields(ReplyHead)
 
 WARM, WARM_REPLIES = RequestParser(), ReplyParser()  # shared by all examples, so that they meet a full cache
 COLD, COLD_REPLIES = RequestParser(shapes=0), ReplyParser(shapes=0)

@@ -1,0 +1,184 @@
+"""A stream that was cut never looks as if it had ended, whoever cut it: the client, the backend or the balancer."""
+
+import asyncio
+
+import pytest
+from relay.support import GET, Balancer, House, Peer, pattern, post, reply, until
+
+from ocr_tcp_lb.config import Limits, Timeouts
+
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+LARGE = 30_000_000
+
+
+async def in_reply(house: House, request: bytes, begin: bytes, **config: object) -> tuple[Balancer, Peer, Peer]:
+    """A client that got the beginning of a reply."""
+    backend = house.backend()
+    lb = house.balancer([backend], **config)
+    client = await lb.client()
+    await client.send(request)
+    peer = await backend.accept()
+    await peer.read_head()
+    await peer.send(begin)
+    await client.read_head()
+    return lb, client, peer
+
+
+async def in_stream(house: House, **config: object) -> tuple[Balancer, Peer, Peer]:
+    """A client and a backend that speak to each other in TCP mode."""
+    backend = house.backend()
+    lb = house.balancer([backend], mode="tcp", **config)
+    client = await lb.client()
+    await client.send(b"hello")
+    peer = await backend.accept()
+    assert await peer.read(5) == b"hello"
+    await peer.send(b"welcome")
+    assert await client.read(7) == b"welcome"
+    return lb, client, peer
+
+
+# The balancer ends, and its patience with it
+
+
+@pytest.mark.parametrize(
+    ("request_head", "begin"),
+    [
+        (GET, UNTIL_CLOSE + b"half"),
+        (GET.replace(b"1.1", b"1.0"), CHUNKED + b"8\r\nhalf"),
+        (UPGRADE, SWITCHING + b"half"),
+    ],
+    ids=["until close", "chunks for HTTP/1.0", "tunnel"],
+)
+async def test_reply_that_the_balancers_end_cuts_is_reset(house: House, request_head: bytes, begin: bytes) -> None:
+    lb, client, peer = await in_reply(house, request_head, begin)
+    assert await client.read(4) == b"half"
+    assert lb.server.cut_off() == 1
+    assert await client.read_to_end() == (b"", "reset")
+    peer.close()
+
+
+async def test_stream_that_the_balancers_end_cuts_is_reset_on_both_sides(house: House) -> None:
+    lb, client, peer = await in_stream(house)
+    assert lb.server.cut_off() == 1
+    assert await client.read_to_end() == (b"", "reset")
+    assert await peer.read_to_end() == (b"", "reset")
+    assert (await lb.record()).ending == "cancelled"
+
+
+async def test_reply_that_was_whole_survives_the_balancers_end(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], limits=Limits(request_buffer_bytes=0))
+    client = await lb.client(receive_buffer=32 * 1024)
+    await client.send(post(b"image")[:-1])
+    peer = await backend.accept()
+    await peer.read_until(b"imag")
+    await peer.send(reply(pattern(300_000), status=b"403 Forbidden"))
+    await until(lambda: lb.in_flight() == 0)  # and the client is lingered on, for it may still send
+    assert lb.server.cut_off() == 1
+    assert (await client.read_message()).body == pattern(300_000)
+    assert await client.ended()
+
+
+# Somebody is too slow
+
+
+async def test_reply_that_its_client_does_not_read_in_time_is_reset(house: House) -> None:
+    lb, client, peer = await in_reply(house, GET, UNTIL_CLOSE, timeouts=Timeouts(idle_s=0.1))
+    sending = asyncio.ensure_future(is_hung_up_on(peer, pattern(LARGE)))
+    record = await lb.record()
+    assert record.ending == "client_left"
+    got, ending = await client.read_to_end()
+    assert ending == "reset", f"{len(got)} of {LARGE} bytes came, and looked like all of it"
+    assert await sending
+
+
+async def is_hung_up_on(peer: Peer, data: bytes) -> bool:
+    """Send, and half-close; whether the connection was reset meanwhile, which is told only once."""
+    try:
+        await peer.send(data)
+        peer.finish()
+    except ConnectionError:
+        return True
+    return (await peer.read_to_end())[1] == "reset"
+
+
+async def test_stream_that_nobody_reads_in_time_is_reset_on_both_sides(house: House) -> None:
+    lb, client, peer = await in_stream(house, timeouts=Timeouts(idle_s=0.1))
+    sending = asyncio.ensure_future(is_hung_up_on(peer, pattern(LARGE)))
+    assert (await lb.record()).ending == "idle_timeout"
+    assert (await client.read_to_end())[1] == "reset"
+    assert await sending
+
+
+async def test_idle_tunnel_is_reset_on_both_sides(house: House) -> None:
+    _, client, peer = await in_reply(house, UPGRADE, SWITCHING, timeouts=Timeouts(idle_s=0.1))
+    assert await client.read_to_end() == (b"", "reset")
+    assert await peer.read_to_end() == (b"", "reset")
+
+
+async def test_half_closed_stream_is_cut_in_its_other_half_only(house: House) -> None:
+    _, client, peer = await in_stream(house, timeouts=Timeouts(idle_s=0.3))
+    client.finish()
+    assert await peer.ended(), "this half was whole"
+    assert await client.read_to_end() == (b"", "reset"), "this one was not"
+
+
+# What one side said before it broke off
+
+
+@pytest.mark.parametrize("size", [5, 30_000])
+@pytest.mark.parametrize("mode", ["tcp", "tunnel"])
+async def test_last_words_of_a_backend_that_takes_no_more_are_passed_on(house: House, mode: str, size: int) -> None:
+    words = pattern(size)
+    lb, client, peer = await (in_stream(house) if mode == "tcp" else in_reply(house, UPGRADE, SWITCHING))
+    uploading = asyncio.ensure_future(client.send_for_ever())
+    await peer.read(1_000_000)
+    await peer.send(words)
+    peer.close()  # with bytes unread, which makes it a reset
+    assert await client.read(size) == words
+    assert (await client.read_to_end())[0] == b""
+    with pytest.raises(ConnectionError):
+        await uploading
+    assert (await lb.record()).ending == ("backend_broke" if mode == "tcp" else "tunnel")
+
+
+async def test_end_behind_the_last_words_is_a_reset(house: House) -> None:
+    lb, client, peer = await in_stream(house)
+    await stuff(client)
+    await peer.send(b"last words")
+    peer.close()  # with bytes unread
+    assert await client.read(10) == b"last words"
+    assert await client.read_to_end() == (b"", "reset")
+    assert (await lb.record()).ending == "backend_broke"
+
+
+async def stuff(peer: Peer) -> None:
+    """Send until nobody takes any more, so that no later sending can come across a reset."""
+    idle_turns = 0
+    while idle_turns < 200:
+        try:
+            peer.sock.send(bytes(1 << 20))
+            idle_turns = 0
+        except BlockingIOError:
+            idle_turns += 1
+        await asyncio.sleep(0)
+
+
+async def test_client_that_breaks_off_is_named_in_the_log(house: House) -> None:
+    lb, client, peer = await in_stream(house)
+    client.reset()
+    assert await peer.read_to_end() == (b"", "reset")
+    assert (await lb.record()).ending == "client_left"
+
+
+async def test_upgraded_connection_is_not_lingered_on(house: House) -> None:
+    lb, client, peer = await in_reply(house, UPGRADE, SWITCHING, limits=Limits(head_bytes=1024))
+    await client.send(b"x" * 100_000)
+    await peer.read(10)
+    peer.reset()
+    await lb.record()
+    assert (await client.read_to_end())[1] == "reset"
+    await until(lambda: lb.server.connections == 0)
