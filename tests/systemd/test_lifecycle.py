@@ -133,7 +133,7 @@ def test_reload_is_applied_under_load(running: Machine) -> None:
     with load(running) as found:
         running.run("sed", "-i", "s/concurrency = 4/concurrency = 7/", CONFIG)
         running.run("systemctl", "reload", SERVICE)
-        running.wait_until("sh", "-c", f"curl -sS {PAGE}/metrics | grep 'backend_slots.* 7$'")
+        running.wait_until("sh", "-c", f"curl -sS {PAGE}/metrics | grep -E 'backend_slots.* 7(\\.0)?$'")
     assert found["outcomes"].keys() == {"200"}, found
     assert pid(running) == before
     assert shown(running, "NRestarts") == "0"
@@ -177,7 +177,7 @@ def test_frozen_service_is_replaced(running: Machine) -> None:
 
 def test_stop_finishes_what_is_under_way(running: Machine) -> None:
     slow = running.start("curl", "-sS", "-w", " %{http_code}", "-H", "Work: 2", "-d", "x", f"{FRONT}/")
-    running.wait_until("sh", "-c", f"curl -sS {PAGE}/metrics | grep 'backend_in_flight.* 1$'")
+    running.wait_until("sh", "-c", f"curl -sS {PAGE}/metrics | grep -E 'backend_in_flight.* 1(\\.0)?$'")
     running.run("systemctl", "stop", SERVICE)
     assert slow.communicate(timeout=30)[0].endswith(" 200")
     assert (shown(running, "Result"), shown(running, "ExecMainStatus")) == ("success", "0")
