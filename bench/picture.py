@@ -27,7 +27,7 @@ SERIES = {
 }
 SAME = {"ours-tcp": "ours"}
 MARKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
-LEFT, RIGHT, TOP, STEP, WIDTH = 300, 24, 78, 26, 860
+LEFT, RIGHT, TOP, STEP, WIDTH = 336, 24, 78, 26, 890
 Row = tuple[str, dict[str, float]]
 
 

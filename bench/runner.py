@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench import measure
 from bench.children import Backends, Balancer, BenchError, Load
-from bench.load import Order
+from bench.load import MOST_CONNECTIONS, Order
 from bench.peers import Peer
 from bench.workloads import PLENTY, Variant, Workload
 
@@ -217,11 +217,14 @@ class Round:
         self._contestants.append(contestant)
 
     def _start(self, peer: Peer, variant: Variant, ports: Sequence[int]) -> Balancer:
-        clients = self._workload.clients_of(variant) + variant.idle_clients
+        senders = self._workload.clients_of(variant)
+        clients = senders + variant.idle_clients
+        if self._workload.rate:
+            clients = max(clients, MOST_CONNECTIONS)  # a moment's stall of the machine is enough to bring them
         place = {
             "clients": clients + SPARE_DESCRIPTORS // 2,
             "concurrency": variant.concurrency,
-            "is_queueing": clients > variant.concurrency * variant.services,
+            "is_queueing": senders > variant.concurrency * variant.services,
             "logs": variant.logs,
             "options": variant.options if peer.name.startswith("ours") else (),
         }
