@@ -194,6 +194,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     retries: int = 2  # other backends to try where replay is safe
     replay_post: bool = False  # the operator says that a POST may run twice
+    hedge: bool = False  # ask a second backend when the first is silent for unusually long
     health_interval_s: float = 2.0  # between checks of an idle backend (HAProxy: 2 s); 0: none
     debug_headers: bool = False  # X-Backend and X-Attempts on replies
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)

@@ -15,6 +15,7 @@ from ocr_tcp_lb.balance.backend import Backend, BackendSpec
 from ocr_tcp_lb.balance.chance import Rng
 from ocr_tcp_lb.balance.forecast import Forecast
 from ocr_tcp_lb.balance.health import Event, State
+from ocr_tcp_lb.balance.hedge import Patience
 from ocr_tcp_lb.balance.lease import Lease, Ticket
 from ocr_tcp_lb.balance.news import News
 from ocr_tcp_lb.balance.outcome import Outcome
@@ -59,6 +60,8 @@ class Fleet:
         self._budget = RetryBudget()
         self._silence = Silence()
         self.news = News()
+        self.patience = Patience()  # of hedged requests; told and asked by the caller
+        self.hedges = 0
         self._queue = TicketQueue(queue_size)
         self.next_event_at = math.inf  # when `tick` has something to do; each call below may bring it nearer
         self._sizes_due = -math.inf
@@ -163,6 +166,22 @@ class Fleet:
             and self._budget.has_room(self._turn, now)
             and any(b.is_in_service and b is not lease.backend and b not in ticket.tried for b in self.backends)
         )
+
+    def hedge(self, lease: Lease, now: float) -> Lease | None:
+        """Return a second lease for a ticket whose backend is silent, or None where that would be at others' cost.
+
+        It takes only a slot that nobody waits for, at a backend that is not on probe, and counts as a retry.
+        """
+        ticket = lease.ticket
+        has_left = ticket.failures < self._retries and not ticket.deaths and self._budget.has_room(self._turn, now)
+        if self._queue.count or not has_left:
+            return None
+        backend = self._roster.choose_except(ticket.tried | {lease.backend}, now)
+        if backend is None or backend.in_flight >= backend.limiter.sure:
+            return None
+        self._budget.spend(self._turn, now)
+        self.hedges += 1
+        return self._grant(ticket, backend, now)
 
     def drain(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Grant nothing more to the backend; what it has runs on. Returns as `settle` does."""

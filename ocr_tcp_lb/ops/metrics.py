@@ -49,6 +49,8 @@ def _requests(monitor: Monitor) -> Iterator[Family]:
     )
     yield histogram(f"{P}queue_wait_seconds", "From asking for a backend to getting one.", [(NO_LABELS, tally.waits)])
     yield counter(f"{P}retries_total", "Attempts after a request's first.", [(NO_LABELS, tally.retries)])
+    hedges = monitor.hub.fleet.hedges
+    yield counter(f"{P}hedges_total", "Of these, those at a second backend beside a silent one.", [(NO_LABELS, hedges)])
     received = [(labels, one.bytes_in) for labels, one in counted]
     yield counter(f"{P}received_bytes_total", "Body bytes taken from clients.", received)
     sent = [(labels, one.bytes_out) for labels, one in counted]

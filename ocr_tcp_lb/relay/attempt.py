@@ -17,9 +17,18 @@ from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import header_for
 from ocr_tcp_lb.relay.request import OUTCOMES, Begun, Request
 from ocr_tcp_lb.relay.tunnel import Tunnel
-from ocr_tcp_lb.relay.upload import HeldBody
 from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
 from ocr_tcp_lb.wire.errors import RequestError
+
+
+def opening_of(hub: Hub, request: Request, upstream: Upstream) -> bytes:
+    """What a connection to this backend begins with: the request's head, and before it who the client is, if asked."""
+    head = request.head
+    target = hub.router.rewritten(head, upstream.path)
+    expect = head.expects_continue and request.passes_expectation
+    message = head.forwarded(target, request.client.hop, request.record.request_id, expect=expect)
+    version = upstream.config.send_proxy
+    return header_for(request.client, version) + message if version else message
 
 
 class Attempt:
@@ -64,7 +73,7 @@ class Attempt:
             request.record.connected = time.monotonic() if begun is None else request.record.leased
             try:
                 if begun is None:
-                    self._send_head()
+                    request.upload.start(opening_of(self._hub, request, self._upstream))
                 else:
                     self._take_up(begun, answer)
                 begun = None
@@ -83,12 +92,10 @@ class Attempt:
                 self._deaf = False
 
     def _take_up(self, begun: Begun, answer: Answer) -> None:
-        """Go on with what the express lane began."""
+        """Go on with what was begun elsewhere."""
         if self._request.client.expired:
             raise self._silent()
-        upload = self._request.upload
-        assert isinstance(upload, HeldBody)
-        upload.was_sent(begun.sent)
+        self._request.upload.was_sent(begun.sent)
         begun.connection.channel.readable = True
         if begun.data:
             answer.take_in(begun.data)
@@ -97,14 +104,6 @@ class Attempt:
         client = self._request.client
         client.allow(self._hub.timeouts.connect_s)
         return await self._upstream.connect(client.wakeup, lambda: client.expired)
-
-    def _send_head(self) -> None:
-        request, head = self._request, self._request.head
-        target = self._hub.router.rewritten(head, self._upstream.path)
-        expect = head.expects_continue and request.passes_expectation
-        message = head.forwarded(target, request.client.hop, request.record.request_id, expect=expect)
-        version = self._upstream.config.send_proxy
-        request.upload.start(header_for(request.client, version) + message if version else message)
 
     def _pump(self, connection: BackendConnection, answer: Answer) -> bool:
         """Move what can move, in both directions; True when the reply has ended, else the wake-up is set."""

@@ -1,17 +1,18 @@
 """One request and its answer: gather the body, obtain a lease, attempt, again where that is safe, settle, log.
 
 However it ends, it passes the one ending in `run`: memory is given back and one record is written. Every lease is
-settled in `_serve`, exactly once, on cancellation too.
+settled in `_serve`, exactly once, on cancellation too; those of a hedged attempt that it does not pass on, in `runner`.
 """
 
 import asyncio
 import time
 
-from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.balance.lease import Lease, Outcome
 from ocr_tcp_lb.relay.attempt import Attempt
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal, ReplyBroken, SourceBroke
+from ocr_tcp_lb.relay.hedge import HedgedAttempt
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.request import Begun, Request
@@ -106,7 +107,7 @@ class Exchange:
 
     async def _serve(self, request: Request, claim: Claim, begun: Begun | None = None) -> None:
         """Try one backend after the other until one has answered, or no other may be tried."""
-        hub, record, upload = self._hub, self._record, request.upload
+        record, upload = self._record, request.upload
         record.asked = claim.arrived_at
         while True:
             lease = await claim.obtain(watch_client=upload.whole)
@@ -115,7 +116,7 @@ class Exchange:
             record.connected = 0.0  # by the attempt before, if there was one
             record.attempts += 1
             record.backend = lease.backend.name
-            attempt = Attempt(hub, request, hub.upstreams[lease.backend.name])
+            attempt = self._attempt(request, claim, lease)
             outcome = Outcome.CLIENT_LEFT
             try:
                 outcome = await attempt.run(begun)
@@ -133,12 +134,19 @@ class Exchange:
             finally:
                 begun = None
                 attempt.close()
-                claim.settle(outcome)
+                if claim.lease is not None:  # else those of a hedged attempt are taken care of
+                    claim.settle(outcome)
             if not (upload.is_replayable and claim.may_try_another(failure, may_run_twice=request.may_run_twice)):
                 raise failure.as_refusal() from failure
         record.ended = time.monotonic()
         if not self._persists and (not upload.over or self._client.inbox or self._client.channel.readable):
             await self._client.linger()  # after the lease: a client that still sends holds no backend
+
+    def _attempt(self, request: Request, claim: Claim, lease: Lease) -> Attempt | HedgedAttempt:
+        hub, upstream = self._hub, self._hub.upstreams[lease.backend.name]
+        if hub.config.hedge and request.may_run_twice and request.upload.whole:
+            return HedgedAttempt(hub, request, upstream, claim)
+        return Attempt(hub, request, upstream)
 
     async def _refuse(self, refusal: RequestError | Refusal) -> None:
         """Answer in the balancer's own name; the connection goes on only if nothing of the body is still to come."""

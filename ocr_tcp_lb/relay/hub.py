@@ -18,6 +18,7 @@ from ocr_tcp_lb.balance.lease import Lease, Outcome, Ticket
 from ocr_tcp_lb.config import BackendConfig, Config
 from ocr_tcp_lb.relay.buffers import Slabs, scratch_view
 from ocr_tcp_lb.relay.deadlines import Deadlines
+from ocr_tcp_lb.relay.readiness import Wakeup
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.relay.upstream import Upstream
@@ -37,6 +38,10 @@ def shortest_limit_s(config: Config) -> float:
     """The shortest time limit that the deadline sweep has to keep."""
     times = config.timeouts
     return min(times.connect_s, times.head_s, times.idle_s, times.response_s, config.queue.timeout_s)
+
+
+def _may_be_express(config: Config) -> bool:
+    return not (config.debug_headers or config.hedge)
 
 
 class Waits(Protocol):
@@ -74,8 +79,9 @@ class Hub:
         self.deadlines = Deadlines(loop, shortest_limit_s(config))
         self.head_room = scratch_view[: limits.head_bytes]
         self.draining = False
-        # Whether small requests may take the express lane, which has no time for talk; off in some tests.
-        self.express = not config.debug_headers
+        # Whether small requests may take the express lane, which has no time for talk or doubt; off in some tests.
+        self.express = _may_be_express(config)
+        self.runners: set[Wakeup] = set()  # of attempts that nobody waits for alone; see `runner`
         self._id_prefix = secrets.token_hex(6).encode()
         self._id_count = 0
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -158,7 +164,7 @@ class Hub:
         self.head_room = scratch_view[: config.limits.head_bytes]
         self.slabs.capacity_bytes = config.limits.buffer_memory_bytes
         self.deadlines.set_shortest(shortest_limit_s(config))
-        self.express = not config.debug_headers
+        self.express = _may_be_express(config)
         self.fleet.set_bounds(config.queue.size, config.retries)
         self.fleet.order = config.queue.order
 
@@ -200,7 +206,9 @@ class Hub:
         self._arm_tick()
 
     def close(self) -> None:
-        """Let go of timers, pipes and idle backend connections."""
+        """Let go of timers, pipes and idle backend connections; end what runs on its own."""
+        for wakeup in list(self.runners):
+            wakeup.cancel()
         if self._tick_timer is not None:
             self._tick_timer.cancel()
             self._tick_timer = None

@@ -67,7 +67,7 @@ class HeldBody:
         self._outgoing = head + self._body if self._body else head
 
     def was_sent(self, sent: int) -> None:
-        """The express lane has sent it, with its head: `sent` bytes."""
+        """It was sent elsewhere, with its head: `sent` bytes."""
         self.bytes_sent = sent
         self.over = True
 
@@ -246,6 +246,13 @@ class Upload:
             self._outgoing = [b"".join((head, *self._pieces))]
         else:
             self._outgoing = [head, *self._pieces]
+
+    def was_sent(self, sent: int) -> None:
+        """It was sent elsewhere, with its head: `sent` bytes; only for a body that is whole."""
+        assert self.whole
+        self._outgoing = []
+        self._sent = sent
+        self.over = True
 
     def pump(self, backend: Channel, pipes: Pipes) -> bool:
         """Send what was gathered, then stream the rest; True when it stopped only to let others have a turn.

@@ -188,6 +188,13 @@ OPTIONS: tuple[Option, ...] = (
         "health_interval_s",
     ),
     Option("replay-post", FLAG, "Who serves next", "a POST may safely run twice", "replay_post"),
+    Option(
+        "hedge",
+        FLAG,
+        "Who serves next",
+        "where a replay is safe, ask a second backend when the first is silent for 3 times the longest service time",
+        "hedge",
+    ),
     Option("connect-timeout", duration(), "Time limits", "connecting to a backend", "timeouts.connect_s"),
     Option("head-timeout", duration(), "Time limits", "receiving a request's head", "timeouts.head_s"),
     Option(

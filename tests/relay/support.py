@@ -385,7 +385,7 @@ class House:
         )
         config = replace(Config(listen=tuple(listen), backends=named, access_log="off"), **more)  # type: ignore[arg-type]
         self.balancers.append(Balancer(config))
-        self.balancers[-1].hub.express = self.express
+        self.balancers[-1].hub.express &= self.express
         return self.balancers[-1]
 
     async def close(self) -> None:
