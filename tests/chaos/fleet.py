@@ -1,5 +1,7 @@
 """The processes of the chaos test: workers on ports that stay theirs, and the balancer before them."""
 
+import asyncio
+import json
 import re
 import signal
 import socket
@@ -12,10 +14,13 @@ from e2e.processes import Child
 from ocr_tcp_lb.config import UnixAddress
 from ocr_tcp_lb.ops.admin.caller import call
 
-from .books import Break
+from .books import Break, Entry
 
 WORKER = str(Path(__file__).with_name("worker.py"))
 SLOTS = 4
+RESPONSE_TIMEOUT_S = 30
+GHOSTS_END_S = RESPONSE_TIMEOUT_S + 5.0  # those of clients that left
+ADMIN_S = 10.0
 
 
 class Worker:
@@ -88,8 +93,10 @@ class Worker:
 class Balancer:
     """The balancer with a configuration file that can be changed."""
 
-    def __init__(self, directory: Path, workers: list[Worker]) -> None:
+    def __init__(self, directory: Path, workers: list[Worker], *settings: str) -> None:
+        """Start it; `settings` are lines of its file."""
         self._file = directory / "lb.toml"
+        self._settings = settings
         self.admin = UnixAddress(str(directory / "admin"))
         self.configure(workers)
         words = [sys.executable, "-m", "ocr_tcp_lb", "--config", str(self._file), "--listen", "127.0.0.1:0"]
@@ -100,7 +107,9 @@ class Balancer:
     def configure(self, workers: list[Worker]) -> None:
         """Write the file; nothing reads it until a reload."""
         # A stopped worker goes on after so many answers. If all others are ejected for errors, none come for 10 s.
-        lines = ["queue_size = 500", "queue_timeout = 60", "response_timeout = 30", 'health_interval = "200ms"']
+        lines = ["queue_size = 500", "queue_timeout = 60", f"response_timeout = {RESPONSE_TIMEOUT_S}"]
+        lines.append('health_interval = "200ms"')
+        lines += self._settings
         for worker in workers:
             url = f"http://127.0.0.1:{worker.port}/"
             lines += ["[[backend]]", f'url = "{url}"', f'name = "{worker.name}"', f"concurrency = {SLOTS}"]
@@ -110,6 +119,32 @@ class Balancer:
         """Say it to the admin listener."""
         return call(self.admin, "", words)
 
+    async def metrics(self) -> dict[str, float]:
+        """The samples of its metrics page, by name and labels."""
+        async with asyncio.timeout(ADMIN_S):
+            reader, writer = await asyncio.open_unix_connection(self.admin.path)
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+            writer.close()
+        assert head.startswith("HTTP/1.1 200"), head
+        return {name: float(value) for name, value in re.findall(r"^([a-z]\S*) (\S+)$", body, re.MULTILINE)}
+
+    async def rested(self) -> dict[str, float]:
+        """The metrics once no slot is taken: workers still compute for clients that have left."""
+        deadline = time.monotonic() + GHOSTS_END_S
+        while True:
+            metrics = await self.metrics()
+            taken = {name: n for name, n in metrics.items() if name.startswith("ocr_tcp_lb_backend_in_flight{") and n}
+            if not taken:
+                return metrics
+            assert time.monotonic() < deadline, f"slots are still taken: {taken}"
+
+    def end(self) -> list[Entry]:
+        """Have it finish; returns its access log."""
+        assert self.process.end() == 0
+        assert "Traceback" not in self.process.stderr_path.read_text()
+        return [Entry.of(json.loads(line)) for line in self.process.stdout_path.read_text().splitlines()]
+
     def close(self) -> None:
-        """End it."""
+        """End it, whatever state it is in."""
         self.process.end(signal.SIGKILL)

@@ -23,14 +23,31 @@ def request(job: str, method: str) -> bytes:
 
 @dataclass
 class Load:
-    """So many requests from `CLIENTS` clients; `on_answer` is told the number answered so far."""
+    """So many requests from `CLIENTS` clients; `on_answer` is told the number answered so far.
+
+    The share `leave` of them does not wait for the reply.
+    """
 
     port: int
     requests: int
     seed: int
-    on_answer: Callable[[int], None]
+    on_answer: Callable[[int], None] = lambda count: None
+    leave: float = LEAVE
     outcomes: list[Outcome] = field(default_factory=list)
     _sent: int = 0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop(self) -> None:
+        """Let the clients end after the requests that they have sent."""
+        self.requests = 0
+
+    async def wait_for(self, answers: int) -> None:
+        """Until so many more were answered."""
+        wanted = len(self.outcomes) + answers
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.outcomes) < wanted:
+                self._changed.clear()
+                await self._changed.wait()
 
     async def run(self) -> None:
         """Send all of them."""
@@ -44,13 +61,14 @@ class Load:
             method = "GET" if rng.random() < 0.4 else "POST"
             if streams is None:
                 streams = await asyncio.open_connection("127.0.0.1", self.port)
-            ask = self._leave if rng.random() < LEAVE else self._ask
+            ask = self._leave if rng.random() < self.leave else self._ask
             async with asyncio.timeout(PATIENCE_S):
                 outcome, persists = await ask(*streams, job, method)
             if not persists:
                 streams[1].close()
                 streams = None
             self.outcomes.append(outcome)
+            self._changed.set()
             self.on_answer(len(self.outcomes))
         if streams is not None:
             streams[1].close()
