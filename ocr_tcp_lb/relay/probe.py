@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.25  # how late a check, or the discovery of a backend that hangs, may be
 JITTER = 0.1  # of the interval, either way, so that several balancers do not check in step
 PATIENCE = 1.5  # intervals for which a failed check of a health path keeps trial requests away: until the next one
-FIRST_ROUND_S = 1.0  # how long a start waits for the first verdicts
+FIRST_ROUND_S = 0.3  # how long a start waits for the first verdicts; after a crash it is to serve within 1 s
 SUCCESS = range(200, 300)
 
 

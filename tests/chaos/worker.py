@@ -1,7 +1,8 @@
 """A worker that keeps a journal and misbehaves when told: `worker.py NAME PORT JOURNAL MODE_FILE`.
 
 The mode is read for each request: `ok`, `error` (500 at once), `truncate` (closes inside the reply), `reset` (the same
-with a reset) or `slow`. SIGUSR1 has it refuse connections, SIGUSR2 accept them again; those that stand stay.
+with a reset) or `slow`. SIGUSR1 has it refuse connections, SIGUSR2 accept them again; those that stand stay. What has
+no X-Request-Id, as health checks have none, is never answered.
 
 For each request one line is appended when it starts and one when it ends: `start ID TIME`, then `end`, `error` or
 `broke`; `serving - TIME` begins a life. Each line is one write, so a killed worker leaves whole lines and loses none.
@@ -55,6 +56,8 @@ class Worker:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
         body = await reader.readexactly(int(fields.get("content-length", "0")))
+        if "x-request-id" not in fields:  # a health check
+            await asyncio.Event().wait()
         job, mode = fields["x-request-id"], self.mode()
         self.note("start", job)
         if mode == "error":

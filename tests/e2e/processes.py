@@ -23,13 +23,26 @@ POLL_S = 0.01
 class Child:
     """One running process."""
 
-    def __init__(self, command: Sequence[str], directory: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        directory: Path,
+        env: Mapping[str, str] | None = None,
+        *,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.stdout_path = directory / "stdout"
         self.stderr_path = directory / "stderr"
         with self.stdout_path.open("wb") as out, self.stderr_path.open("wb") as err:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=ROOT, env={**os.environ, **(env or {})}
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd=ROOT,
+                env={**os.environ, **(env or {})},
+                pass_fds=pass_fds,
             )
         self.pid = self._process.pid
 
