@@ -28,7 +28,7 @@ class Deadlines:
     def __init__(self, loop: asyncio.AbstractEventLoop, shortest_limit_s: float) -> None:
         self._loop = loop
         self.set_shortest(shortest_limit_s)
-        self._guarded: set[Guarded] = set()
+        self._guarded: dict[Guarded, None] = {}  # a set in the order of joining: who expires together has one, too
         self._timer: asyncio.TimerHandle | None = None
 
     def set_shortest(self, limit_s: float) -> None:
@@ -40,13 +40,13 @@ class Deadlines:
 
     def guard(self, guarded: Guarded) -> None:
         """Watch its deadline from now on."""
-        self._guarded.add(guarded)
+        self._guarded[guarded] = None
         if self._timer is None:
             self._timer = self._loop.call_later(self._interval_s, self._sweep)
 
     def release(self, guarded: Guarded) -> None:
         """Stop watching; safe when it is not watched."""
-        self._guarded.discard(guarded)
+        self._guarded.pop(guarded, None)
 
     def _sweep(self) -> None:
         # Armed anew first, so that it outlives a mistake in what it wakes. With nothing to guard it rests.

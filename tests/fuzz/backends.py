@@ -128,7 +128,7 @@ class Backend:
     def _answer(self, request: Planned) -> None:
         chance = self._chance
         self._has_answered = True
-        if chance.random() < 0.06:
+        if chance.random() < 0.12:
             self._is_silent_until = self._loop.now + chance.choice((0.1, 1.0, 30.0))
         if chance.random() < 0.05:
             self._outgoing, self._then = chance.choice(NONSENSE), "close"

@@ -47,6 +47,7 @@ class World:
         self._actors: list[Client | Backend] = []
         self._sessions = 0
         self.exchanges = 0
+        self.hedges = 0
         self._is_down = chance.random() < 0.1
         self._hub = self._make_hub()
 
@@ -59,11 +60,13 @@ class World:
             limits=LIMITS,
             timeouts=TIMEOUTS,
             retries=chance.choice((0, 2)),
+            hedge=chance.random() < 0.5,
         )
         with mock.patch("random.Random", return_value=chance):  # the fleet's own: one seed decides everything
             hub = build_hub(self._loop, config, self._count)  # type: ignore[arg-type]
         hub.requests, hub.replies = PARSERS
         hub.pipes = Pipes(most=0)  # a simulated socket has nothing to splice
+        hub.fleet.patience.note(0.001)
         return hub
 
     def _count(self, record: object) -> None:
@@ -102,6 +105,7 @@ class World:
             mock.patch.object(Upstream, "_new_socket", self.new_socket),
             mock.patch("ocr_tcp_lb.relay.session.log.exception", _fail),
             mock.patch("ocr_tcp_lb.relay.upstream._has_unread", Socket.has_unread),
+            mock.patch("ocr_tcp_lb.balance.hedge.LEAST_S", 0.01),  # else hardly anything would be hedged
         ):
             for _ in range(self._chance.randint(1, 4)):
                 self._enter()
@@ -127,7 +131,8 @@ class World:
 
     def _turn_until_all_have_left(self) -> None:
         for _ in range(MOST_TURNS):
-            if not self._sessions:
+            if not self._sessions and not self._hub.runners:
+                self.hedges = self._hub.fleet.hedges
                 return
             has_moved = self._loop.turn()
             for actor in tuple(self._actors):
@@ -181,6 +186,7 @@ def run(count: int, seed: int, report: Callable[[str], None] = lambda line: None
         came["delivered"] += world.ledger.delivered
         came["refused"] += world.ledger.refused
         came["broken"] += world.ledger.broken
+        came["hedged"] += world.hedges
         number += 1
         if came["exchanges"] - reported >= 50_000:
             reported = came["exchanges"]
