@@ -42,6 +42,7 @@ class Backend:
         "number",
         "peak",
         "replied_at",
+        "replying",
         "served",
         "service",
         "spec",
@@ -58,6 +59,7 @@ class Backend:
         self.in_flight = 0
         self.served = 0
         self.replied_at = -math.inf  # when the last whole reply ended
+        self.replying = 0  # how many in flight are long replies, tunnels or L4 connections that have begun
         self.failed = 0
         self.last_turn = 0  # number of the fleet's grant that came here last; breaks ties as round robin
         self.is_draining = False

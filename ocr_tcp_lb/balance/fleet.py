@@ -113,6 +113,26 @@ class Fleet:
             self._judge(lease, outcome, now)
         return self._react(backend, now)
 
+    def begin_reply(self, lease: Lease) -> None:
+        """Note that a reply has begun and may go on for long; to be called once, and `end_reply` before `settle`."""
+        lease.backend.replying += 1
+
+    def end_reply(self, lease: Lease, now: float) -> None:
+        """Undo `begin_reply`."""
+        lease.backend.replying -= 1
+        lease.backend.replied_at = now
+
+    def prove(self, lease: Lease, now: float) -> Sequence[Lease]:
+        """Take the backend for well though the attempt goes on, perhaps for hours; returns as `settle` does.
+
+        For tunnels and L4 connections: a trial must not keep all others away for so long.
+        """
+        backend = lease.backend
+        if backend.health.state is not State.TRIAL or lease.era != backend.health.era:
+            return ()
+        self._move(backend, backend.health.note(Outcome.SERVED), now)
+        return self._react(backend, now)
+
     def tick(self, now: float) -> Sequence[Lease]:
         """Put each backend whose back-off is over on trial, let go who was held; return the leases this allows.
 

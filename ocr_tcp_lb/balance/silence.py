@@ -15,7 +15,7 @@ LEAST_S = 2.0  # a garbage collection, a page of print: nobody is suspected for 
 
 
 class Silence:
-    """When each busy backend was first seen to be busy."""
+    """When each backend was first seen to have requests that it has not begun to answer."""
 
     __slots__ = ("_busy_since",)
 
@@ -29,7 +29,7 @@ class Silence:
         suspected. The last one in service never is.
         """
         since = self._busy_since
-        self._busy_since = {one: since.get(one, now) for one in backends if one.in_flight}
+        self._busy_since = {one: since.get(one, now) for one in backends if one.in_flight > one.replying}
         changed = [one for one in backends if one.is_silent and not self._is_quiet(one, usual_s, now)]
         for backend in changed:
             backend.is_silent = False
@@ -47,7 +47,7 @@ class Silence:
 
     def _is_quiet(self, backend: Backend, usual_s: float, now: float) -> bool:
         usual_s = backend.service.mean_s or usual_s
-        if not backend.in_flight or usual_s <= 0:
+        if backend.in_flight <= backend.replying or usual_s <= 0:
             return False
         heard_at = max(self._busy_since.get(backend, math.inf), backend.replied_at)
         return now - heard_at > max(LEAST_S, TIMES_USUAL * usual_s)

@@ -9,7 +9,7 @@ Raises AttemptFailed (the client knows nothing of this attempt yet), ReplyBroken
 
 import time
 
-from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.balance.lease import Lease, Outcome
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES, Flow
@@ -37,6 +37,7 @@ class Answer:
     surplus = b""  # what the backend sent behind its reply
     taken = 0  # bytes that the backend sent
     _download: Flow | None = None  # None also for a reply that went to the client whole, at once
+    _long: Lease | None = None  # of a reply that the fleet knows to go on for long
     _held: HeldReply | None = None  # a reply on its way, of which the client knows nothing yet
     _inbox = b""  # the beginning of a reply's head
     _interim_replies = 0
@@ -194,6 +195,7 @@ class Answer:
             self._connection.channel.presume_empty()
         else:
             self._begin_download(reply, dechunk).begin(prelude, data, sent)
+            self.go_on()
         request.record.answered = answered_at
         request.record.status = reply.status
 
@@ -242,8 +244,17 @@ class Answer:
             self.surplus = download.surplus
         return more
 
+    def go_on(self) -> None:
+        """The reply has begun, and may go on for long: nobody is to think that the backend hangs."""
+        if self._long is None and self._request.lease is not None:
+            self._long = self._request.lease
+            self._hub.begin_reply(self._long)
+
     def close(self) -> None:
         """Give up what is held; safe at any time."""
+        if self._long is not None:
+            self._hub.end_reply(self._long)
+            self._long = None
         if self._download is not None:
             self._download.close()
         if self._held is not None:

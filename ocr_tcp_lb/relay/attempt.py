@@ -175,9 +175,12 @@ class Attempt:
         raise self._silent()
 
     async def _finish(self, connection: BackendConnection, answer: Answer) -> Outcome:
-        upload, reply = self._request.upload, answer.reply
+        request, upload, reply = self._request, self._request.upload, answer.reply
         assert reply is not None
         if reply.status == SWITCHING_PROTOCOLS:
+            answer.go_on()
+            if request.lease is not None:
+                self._hub.prove(request.lease)
             await self._tunnel(connection, answer.surplus)
             return Outcome.SERVED
         self.client_persists = answer.client_persists

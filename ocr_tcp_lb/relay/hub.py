@@ -103,6 +103,18 @@ class Hub:
         """End a lease and pass the freed slot on."""
         self._follow(self.fleet.settle(lease, outcome, time.monotonic()))
 
+    def begin_reply(self, lease: Lease) -> None:
+        """Tell the fleet that a reply has begun that may go on for long."""
+        self.fleet.begin_reply(lease)
+
+    def end_reply(self, lease: Lease) -> None:
+        """Undo `begin_reply`; before the lease is settled."""
+        self.fleet.end_reply(lease, time.monotonic())
+
+    def prove(self, lease: Lease) -> None:
+        """Tell the fleet that a backend is well, of an attempt that may go on for hours."""
+        self._follow(self.fleet.prove(lease, time.monotonic()))
+
     def drain(self, backend: Backend) -> None:
         """Give the backend nothing more; what it has runs on."""
         self._follow(self.fleet.drain(backend, time.monotonic()))

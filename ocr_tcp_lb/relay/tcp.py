@@ -56,7 +56,13 @@ class TcpSession:
         record.backend = lease.backend.name
         outcome = Outcome.CLIENT_LEFT
         try:
-            await self._pass_on(await self._connect(lease.backend.name))
+            connection = await self._connect(lease.backend.name)
+            self._hub.prove(lease)
+            self._hub.begin_reply(lease)
+            try:
+                await self._pass_on(connection)
+            finally:
+                self._hub.end_reply(lease)
             outcome = Outcome.SERVED
             return True
         except AttemptFailed as error:

@@ -461,3 +461,25 @@ def test_sizes_are_learned_from_a_sample_of_very_fast_answers() -> None:
         lease = world.lease(Ticket(None, world.now, 1000))
         world.settle(lease, after_s=0.0001)
     assert 5 <= world.fleet.sizes._count <= 12
+
+
+def test_a_trial_that_goes_on_for_long_is_passed_when_the_backend_has_proved_well() -> None:
+    """As a tunnel does, and a connection in L4 mode."""
+    world = World(*specs(1, concurrency=2))
+    world.settle(world.lease(), Outcome.CONNECT_FAILED)
+    waiting = [world.wait(), world.wait()]
+    (trial,) = world.sleep_until_trial()
+    assert trial.ticket is waiting[0]
+    granted = world.fleet.prove(trial, world.now)
+    assert [lease.ticket for lease in granted] == [waiting[1]]
+    assert trial.backend.health.state is State.UP
+    world.settle(trial, Outcome.BROKE)
+    assert trial.backend.health.state is State.UP, "the end of it speaks for another era"
+
+
+def test_a_late_proof_says_nothing_about_a_backend_that_has_failed_since() -> None:
+    world = World(*specs(1, 1, concurrency=2))
+    lease = world.lease()
+    world.fail(lease.backend.name, Outcome.CONNECT_FAILED)
+    assert world.fleet.prove(lease, world.now) == ()
+    assert lease.backend.health.state is State.EJECTED

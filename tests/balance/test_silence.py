@@ -95,3 +95,32 @@ def test_an_idle_backend_is_not_silent() -> None:
     lease = world.lease()
     assert look(world, 1.0) == [], "it has been busy for a second at most"
     world.settle(lease, Outcome.CLIENT_LEFT)
+
+
+def test_a_backend_whose_replies_go_on_for_long_is_not_silent() -> None:
+    world = pair()
+    lease = world.lease()
+    world.fleet.begin_reply(lease)
+    for _ in range(3):
+        world.now += 10 * LEAST_S
+        world.fleet.review(world.now)
+        assert not lease.backend.is_silent
+    world.fleet.end_reply(lease, world.now)
+    assert lease.backend.replied_at == world.now
+
+
+def test_a_request_beside_a_long_reply_is_waited_for_from_when_it_came() -> None:
+    world = pair()
+    lease = world.lease()
+    world.fleet.begin_reply(lease)
+    world.fleet.review(world.now)
+    world.now += 10 * LEAST_S
+    while world.lease().backend is not lease.backend:
+        pass
+    world.fleet.review(world.now)
+    world.now += 0.9 * LEAST_S
+    world.fleet.review(world.now)
+    assert not lease.backend.is_silent
+    world.now += 0.2 * LEAST_S
+    world.fleet.review(world.now)
+    assert lease.backend.is_silent

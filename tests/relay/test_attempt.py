@@ -1,5 +1,8 @@
 """One try on one backend: every framing of a reply, every way in which either side breaks off, every time limit."""
 
+import asyncio
+import time
+
 import pytest
 
 from ocr_tcp_lb.config import Limits, Timeouts
@@ -567,3 +570,28 @@ async def test_large_gathered_body_is_held_within_bounds_while_the_backend_is_sl
     for client in clients:
         assert (await client.read_message()).status == 200
     assert lb.hub.slabs.used_bytes == 0
+
+
+async def test_backend_of_a_long_reply_is_not_taken_for_one_that_hangs(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocr_tcp_lb.balance.silence.LEAST_S", 0.05)
+    backend = house.backend()
+    lb = house.balancer([backend, house.backend()])
+    for one in lb.hub.fleet.backends:
+        one.service.learn(0.001, time.monotonic())
+    client = await lb.client()
+    await client.send(GET)
+    peer = await backend.accept()
+    await peer.read_message()
+    whole = reply(pattern(1000))
+    await peer.send(whole[:-1])
+    await client.read_head()
+    for _ in range(3):
+        lb.hub.review()
+        await asyncio.sleep(0.06)
+    assert not lb.hub.fleet.backends[0].is_silent
+    await peer.send(whole[-1:])
+    assert await client.read(1000) == pattern(1000)
+    await until(lambda: lb.in_flight() == 0)
+    assert lb.hub.fleet.backends[0].replying == 0

@@ -2,6 +2,9 @@
 
 import asyncio
 import hashlib
+import time
+
+import pytest
 
 from ocr_tcp_lb.config import BackendConfig, QueueConfig, Timeouts
 
@@ -133,3 +136,33 @@ async def test_backend_that_breaks_off_frees_the_slot(house: House) -> None:
     await client.read_to_end()
     await lb.record()
     assert lb.in_flight() == 0
+
+
+async def test_connection_that_stays_open_does_not_keep_others_from_a_backend_that_came_back(house: House) -> None:
+    port = free_port()
+    lb = house.balancer([BackendConfig("b1", "127.0.0.1", port, concurrency=2)], mode="tcp")
+    first = await lb.client()
+    await until(lambda: lb.waiting == 1)
+    backend = house.backend(port=port)
+    await first.send(b"one")
+    assert await (await backend.accept()).read(3) == b"one"
+    second = await lb.client()
+    await second.send(b"two")
+    assert await (await backend.accept()).read(3) == b"two"
+
+
+async def test_backend_of_a_long_connection_is_not_taken_for_one_that_hangs(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocr_tcp_lb.balance.silence.LEAST_S", 0.05)
+    backends = [house.backend(), house.backend()]
+    lb = house.balancer(backends, mode="tcp")
+    for backend in lb.hub.fleet.backends:
+        backend.service.learn(0.001, time.monotonic())
+    client = await lb.client()
+    await client.send(b"x")
+    await until(lambda: lb.in_flight() == 1)
+    for _ in range(3):
+        lb.hub.review()
+        await asyncio.sleep(0.06)
+    assert not any(backend.is_silent for backend in lb.hub.fleet.backends)

@@ -1,12 +1,13 @@
 """After 101 the connection belongs to another protocol: bytes both ways, each way ending on its own."""
 
 import asyncio
+import time
 
 import pytest
 
-from ocr_tcp_lb.config import Timeouts
+from ocr_tcp_lb.config import BackendConfig, Timeouts
 
-from .support import Balancer, House, Peer, pattern
+from .support import Balancer, House, Peer, pattern, until
 
 UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -108,3 +109,18 @@ async def test_declined_upgrade_is_an_ordinary_reply(house: House) -> None:
         await client.send(UPGRADE)
         assert (await client.read_message()).status == 426
     assert lb.in_flight() == 0
+
+
+async def test_backend_is_not_taken_for_one_that_hangs(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocr_tcp_lb.balance.silence.LEAST_S", 0.05)
+    lb, client, peer = await tunnel(house)
+    lb.hub.add(BackendConfig("b2", "127.0.0.1", 1))
+    lb.hub.fleet.backends[0].service.learn(0.001, time.monotonic())
+    for _ in range(3):
+        lb.hub.review()
+        await asyncio.sleep(0.06)
+    assert not lb.hub.fleet.backends[0].is_silent
+    client.close()
+    peer.close()
+    await until(lambda: lb.in_flight() == 0)
+    assert lb.hub.fleet.backends[0].replying == 0
