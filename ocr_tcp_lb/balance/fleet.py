@@ -206,6 +206,7 @@ class Fleet:
     def drain(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Grant nothing more to the backend; what it has runs on. Returns as `settle` does."""
         backend.is_draining = True
+        self._hasten_trials(now)
         return self._react(backend, now)
 
     def restore(self, backend: Backend, now: float) -> Sequence[Lease]:
@@ -226,6 +227,7 @@ class Fleet:
         assert len(self.backends) > 1, "a fleet has at least one backend"
         backend.is_draining = backend.is_gone = True
         self._assemble([one for one in self.backends if one is not backend], now)
+        self._hasten_trials(now)
         return self._serve_queue(now)
 
     def adopt(self, backend: Backend, spec: BackendSpec, now: float) -> Sequence[Lease]:
@@ -319,15 +321,20 @@ class Fleet:
             event = Event.NOTHING  # it has answered others since: one request is stuck, not the backend
         if health.may_be_spared(event) and not self._has_other_up(lease.backend):
             event = Event.SPARED
-        if self._move(lease.backend, event, now):
-            self._schedule_trial()
+        self._move(lease.backend, event, now)
 
-    def _move(self, backend: Backend, event: Event, now: float) -> bool:
+    def _move(self, backend: Backend, event: Event, now: float) -> None:
         was = backend.health.state
-        has_moved = backend.health.move(event, now, self._rng)
-        if has_moved:
+        if backend.health.move(event, now, self._rng):
             self.news.health_moved(backend, was, event, now)
-        return has_moved
+            self._hasten_trials(now)
+
+    def _hasten_trials(self, now: float) -> None:
+        """With nobody in service, wait no longer for a trial than a refused connection would have it."""
+        if not any(backend.is_in_service for backend in self.backends):
+            for backend in self.backends:
+                backend.health.hasten(now)
+        self._schedule_trial()
 
     def _has_other_up(self, backend: Backend) -> bool:
         others = (b for b in self.backends if b is not backend)

@@ -91,6 +91,7 @@ class Health:
     __slots__ = (
         "_checks_failed",
         "_errors_in_a_row",
+        "_relapse_kind",
         "_relapses",
         "_was_well",
         "era",
@@ -109,7 +110,8 @@ class Health:
         self.takes_requests = True  # false while EJECTED, and while a trial is running
         self.is_untroubled = True  # a good reply would change nothing: up, and the last reply was no error
         self._errors_in_a_row = 0
-        self._relapses = 0  # ejections since it was last up
+        self._relapses = 0  # ejections since it was last up, of the same kind: minutes of refusals make no error dear
+        self._relapse_kind: Outcome | None = None  # an outcome with a dear back-off, or any other
         self.last_outcome = Outcome.SERVED
         self.left_at = 0.0  # when it was last up, if it is not
         self._checks_failed = 0  # in a row
@@ -173,6 +175,9 @@ class Health:
         self._errors_in_a_row = 0
         self.is_untroubled = state is State.UP
         if state is State.EJECTED:
+            kind = self.last_outcome if self.last_outcome in DEAR_BACKOFF_FIRST_S else None
+            if kind is not self._relapse_kind:
+                self._relapse_kind, self._relapses = kind, 0
             until = now + self._backoff_s() * (1 + BACKOFF_JITTER * (2 * rng.random() - 1))
             self.retry_at = max(until, self.retry_at)  # a failed check may have put it off further
             self._relapses += 1
@@ -181,6 +186,11 @@ class Health:
             if state is State.UP:
                 self._relapses = 0
         return True
+
+    def hasten(self, now: float) -> None:
+        """Bring the trial forward where only its price has put it off: nobody is in service, so all pay for waiting."""
+        if self.state is State.EJECTED and self._relapse_kind is self.last_outcome:
+            self.retry_at = min(self.retry_at, now + BACKOFF_FIRST_S)
 
     def _backoff_s(self) -> float:
         """Return how long to keep away: the longer, the dearer another failure is to a client."""

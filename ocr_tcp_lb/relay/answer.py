@@ -131,6 +131,7 @@ class Answer:
         if reply.content_length > hub.limits.reply_buffer_bytes or not hub.slabs.reserve(reply.content_length):
             return False
         self._held = HeldReply(reply, bytearray(data))
+        self.go_on()
         return True
 
     def _has_second_chance(self) -> bool:

@@ -483,3 +483,25 @@ def test_a_late_proof_says_nothing_about_a_backend_that_has_failed_since() -> No
     world.fail(lease.backend.name, Outcome.CONNECT_FAILED)
     assert world.fleet.prove(lease, world.now) == ()
     assert lease.backend.health.state is State.EJECTED
+
+
+@pytest.mark.parametrize("last", ["refuses", "drains", "is removed"])
+def test_when_the_last_one_goes_those_that_erred_are_tried_soon(last: str) -> None:
+    """Whatever their back-offs: nobody is served meanwhile, so a trial costs nobody anything."""
+    world = World(*specs(1, 1, 1, concurrency=1))
+    for name in ("b2", "b3"):
+        world.fail(name, Outcome.SERVER_ERROR, Outcome.SERVER_ERROR)
+    assert world.fleet.next_event_at > world.now + 5
+    b1 = world.backend("b1")
+    match last:
+        case "refuses":
+            world.settle(world.lease(), Outcome.CONNECT_FAILED)
+        case "drains":
+            world.fleet.drain(b1, world.now)
+        case _:
+            world.fleet.remove(b1, world.now)
+    waiting = world.wait()
+    granted = world.sleep_until_trial()
+    assert world.now < 1.0
+    assert [lease.ticket for lease in granted] == [waiting]
+    assert granted[0].backend.name in ("b2", "b3") or last == "refuses"

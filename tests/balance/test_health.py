@@ -181,3 +181,38 @@ def test_back_off_is_jittered_within_a_tenth() -> None:
         waits.append(health.retry_at)
     low, high = BACKOFF_FIRST_S * (1 - BACKOFF_JITTER), BACKOFF_FIRST_S * (1 + BACKOFF_JITTER)
     assert low <= min(waits) < BACKOFF_FIRST_S < max(waits) <= high
+
+
+def test_each_kind_of_back_off_grows_by_itself() -> None:
+    """A worker that was down for minutes and answers its first trial with an error, as it loads its model, is soon
+    tried again: that is its first error."""
+    health = Health()
+    for outcome in (*[Outcome.CONNECT_FAILED] * 8, Outcome.SERVER_ERROR, Outcome.SERVER_ERROR):
+        event = health.note(outcome)
+        health.move(Event.FAILED if event is Event.ERRED else event, 0.0, MiddleRng())
+        wait_s = health.retry_at
+        health.move(Event.BACKOFF_OVER, 0.0, MiddleRng())
+        if outcome is Outcome.CONNECT_FAILED:
+            before_s = wait_s
+    first_s = DEAR_BACKOFF_FIRST_S[Outcome.SERVER_ERROR]
+    assert (before_s, wait_s) == (BACKOFF_MAX_S, first_s * DEAR_BACKOFF_GROWTH)
+
+
+@pytest.mark.parametrize("outcome", DEAR_BACKOFF_FIRST_S)
+def test_a_trial_is_no_dearer_than_a_refusal_when_nobody_is_in_service(outcome: Outcome) -> None:
+    health = Health()
+    health.note(outcome)
+    health.move(Event.FAILED, 0.0, MiddleRng())
+    health.hasten(1.0)
+    assert health.retry_at == 1.0 + BACKOFF_FIRST_S
+    health.hasten(2.0)
+    assert health.retry_at == 1.0 + BACKOFF_FIRST_S, "it only brings it forward"
+
+
+def test_what_a_failed_check_has_put_off_is_not_brought_forward() -> None:
+    health = Health()
+    health.note(Outcome.SERVER_ERROR)
+    health.move(Event.FAILED, 0.0, MiddleRng())
+    health.note_check(False, 1.0, 30.0)
+    health.hasten(2.0)
+    assert health.retry_at == 31.0

@@ -572,8 +572,9 @@ async def test_large_gathered_body_is_held_within_bounds_while_the_backend_is_sl
     assert lb.hub.slabs.used_bytes == 0
 
 
-async def test_backend_of_a_long_reply_is_not_taken_for_one_that_hangs(
-    house: House, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("request_bytes", [post(b"image"), GET], ids=["passed on", "held"])
+async def test_backend_of_a_slow_reply_is_not_taken_for_one_that_hangs(
+    house: House, monkeypatch: pytest.MonkeyPatch, request_bytes: bytes
 ) -> None:
     monkeypatch.setattr("ocr_tcp_lb.balance.silence.LEAST_S", 0.05)
     backend = house.backend()
@@ -581,17 +582,17 @@ async def test_backend_of_a_long_reply_is_not_taken_for_one_that_hangs(
     for one in lb.hub.fleet.backends:
         one.service.learn(0.001, time.monotonic())
     client = await lb.client()
-    await client.send(GET)
+    await client.send(request_bytes)
     peer = await backend.accept()
     await peer.read_message()
     whole = reply(pattern(1000))
     await peer.send(whole[:-1])
-    await client.read_head()
+    await until(lambda: lb.hub.fleet.backends[0].replying == 1)
     for _ in range(3):
         lb.hub.review()
         await asyncio.sleep(0.06)
     assert not lb.hub.fleet.backends[0].is_silent
     await peer.send(whole[-1:])
-    assert await client.read(1000) == pattern(1000)
+    assert (await client.read_message()).body == pattern(1000)
     await until(lambda: lb.in_flight() == 0)
     assert lb.hub.fleet.backends[0].replying == 0
