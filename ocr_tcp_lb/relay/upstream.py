@@ -10,7 +10,6 @@ early (gunicorn's default is 2 s, uvicorn's 5 s), hence `max_idle_s`.
 import asyncio
 import errno
 import fcntl
-import ipaddress
 import socket
 import struct
 import sys
@@ -22,9 +21,8 @@ from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.relay.failures import AttemptFailed, Refusal
 from ocr_tcp_lb.relay.readiness import OUT_OF_DESCRIPTORS, Channel, Wakeup
+from ocr_tcp_lb.relay.resolver import Resolver, SocketAddress
 
-Endpoint = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
-RESOLVED_FOR_S = 10.0  # a service that moved (a container restarted) is found again within this time
 UNSEEN_S = 0.005  # no server closes a connection on purpose so soon after its reply without saying so in it
 BYTES_ACKED_AT, TCP_INFO_BYTES = 120, 128  # linux/tcp.h
 TCP_ESTABLISHED, TCP_CLOSE = 1, 7  # net/tcp_states.h
@@ -80,9 +78,7 @@ class Upstream:
         self.config = config
         self.path = config.path.encode("ascii")
         self._idle: list[BackendConnection] = []
-        self._endpoints: list[Endpoint] = _literal_endpoint(config.host, config.port)
-        self._is_literal = bool(self._endpoints)
-        self._resolved_at = 0.0
+        self._resolver = Resolver(loop, config.host, config.port)
         self._trim_timer: asyncio.TimerHandle | None = None
         self._is_retired = False
 
@@ -146,7 +142,7 @@ class Upstream:
         Raises AttemptFailed (nothing sent) when none of them accepts, or `has_expired()` turns true.
         """
         failure: OSError | None = None
-        for family, address in await self._resolve(wakeup):
+        for family, address in await self._resolver.endpoints(wakeup, has_expired):
             try:
                 channel = await self._open(family, address, wakeup, has_expired)
             except OSError as error:
@@ -163,7 +159,7 @@ class Upstream:
     async def _open(
         self,
         family: socket.AddressFamily,
-        address: tuple[str, int] | tuple[str, int, int, int],
+        address: SocketAddress,
         wakeup: Wakeup,
         has_expired: Callable[[], bool],
     ) -> Channel:
@@ -201,32 +197,6 @@ class Upstream:
         sock.setblocking(False)
         return sock
 
-    async def _resolve(self, wakeup: Wakeup) -> list[Endpoint]:
-        now = self._loop.time()
-        if self._is_literal or (self._endpoints and now - self._resolved_at < RESOLVED_FOR_S):
-            return self._endpoints
-        looked_up = asyncio.ensure_future(
-            self._loop.getaddrinfo(
-                self.config.host, self.config.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-            )
-        )
-        looked_up.add_done_callback(lambda _: wakeup.fire())
-        while not looked_up.done():
-            await wakeup
-        try:
-            found = looked_up.result()
-        except OSError as error:
-            if self._endpoints:
-                return self._endpoints  # the name service is away: the last answer is better than none
-            raise AttemptFailed(
-                Outcome.CONNECT_FAILED,
-                f"cannot resolve {self.config.host!r} of {self.config.name}: {error.strerror}",
-                nothing_sent=True,
-            ) from error
-        self._endpoints = [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]
-        self._resolved_at = now
-        return self._endpoints
-
     def adopt(self, config: BackendConfig) -> None:
         """Take another configuration of the same address, for attempts to come."""
         assert (config.host, config.port) == (self.config.host, self.config.port), "another address is another backend"
@@ -246,17 +216,6 @@ class Upstream:
         for connection in self._idle:
             connection.channel.close()
         self._idle.clear()
-
-
-def _literal_endpoint(host: str, port: int) -> list[Endpoint]:
-    """The endpoint when the host is an IP address, which needs no name service."""
-    try:
-        version = ipaddress.ip_address(host).version
-    except ValueError:
-        return []
-    if version == 4:
-        return [(socket.AF_INET, (host, port))]
-    return [(socket.AF_INET6, (host, port, 0, 0))]
 
 
 _unread = array("i", [0])

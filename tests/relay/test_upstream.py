@@ -168,21 +168,6 @@ async def test_every_address_of_a_name_is_tried(house: House) -> None:
     connection.channel.close()
 
 
-async def test_name_that_nobody_knows_has_sent_nothing() -> None:
-    class Nameless:
-        """A loop whose name service knows nothing."""
-
-        time = staticmethod(lambda: 0.0)
-
-        async def getaddrinfo(self, *_: object, **__: object) -> None:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    upstream = Upstream(Nameless(), BackendConfig("b1", "nowhere.invalid", 80))  # type: ignore[arg-type]
-    with pytest.raises(AttemptFailed, match="cannot resolve") as failure:
-        await opened(upstream)
-    assert failure.value.nothing_sent
-
-
 async def test_ipv6_backend_is_reached(house: House) -> None:
     backend = house.backend("::1")
     upstream = upstream_of(backend)

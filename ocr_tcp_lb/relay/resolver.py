@@ -1,0 +1,84 @@
+"""Where a backend is: the addresses of its host, by one lookup at a time, however many wait for it.
+
+An answer is fresh for `FRESH_S`; until it is `USABLE_S` old it still serves while a new lookup runs beside. So a name
+service that hangs or is away keeps nobody waiting at first, and after that for no longer than the connect time-out.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+
+from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.relay.failures import AttemptFailed
+from ocr_tcp_lb.relay.readiness import Wakeup
+
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+Endpoint = tuple[socket.AddressFamily, SocketAddress]
+FRESH_S = 10.0  # a service that moved (a container restarted) is found again within this time
+USABLE_S = 60.0  # its old address may soon be another's
+
+
+class Resolver:
+    """The addresses of one host."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
+        self._loop = loop
+        self._host = host
+        self._port = port
+        self._endpoints: Sequence[Endpoint] = _literal_endpoint(host, port)
+        self._is_literal = bool(self._endpoints)
+        self._resolved_at = 0.0
+        self._lookup: asyncio.Future[list[tuple[object, ...]]] | None = None
+
+    async def endpoints(self, wakeup: Wakeup, has_expired: Callable[[], bool]) -> Sequence[Endpoint]:
+        """The addresses to try, in this order.
+
+        Raises AttemptFailed (nothing sent) when there are none, or none were found before `has_expired()` turned true.
+        """
+        age_s = self._loop.time() - self._resolved_at
+        if self._is_literal or (self._endpoints and age_s < FRESH_S):
+            return self._endpoints
+        lookup = self._look_up()
+        if self._endpoints and age_s < USABLE_S:
+            return self._endpoints
+        lookup.add_done_callback(lambda _: wakeup.fire())
+        while not lookup.done():
+            if has_expired():
+                raise self._failure("timed out")
+            await wakeup
+        error = lookup.exception()
+        if isinstance(error, OSError):
+            if self._endpoints:
+                return self._endpoints  # the name service is away: the last answer is better than none
+            raise self._failure(error.strerror or str(error)) from error
+        if error is not None:
+            raise error
+        return self._endpoints
+
+    def _look_up(self) -> asyncio.Future[list[tuple[object, ...]]]:
+        if self._lookup is None:
+            found = self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+            self._lookup = asyncio.ensure_future(found)  # type: ignore[arg-type]
+            self._lookup.add_done_callback(self._take)
+        return self._lookup
+
+    def _take(self, lookup: asyncio.Future[list[tuple[object, ...]]]) -> None:
+        self._lookup = None
+        if not lookup.cancelled() and lookup.exception() is None:
+            self._endpoints = [(family, address) for family, _, _, _, address in lookup.result()]  # type: ignore[misc]
+            self._resolved_at = self._loop.time()
+
+    def _failure(self, reason: str) -> AttemptFailed:
+        return AttemptFailed(Outcome.CONNECT_FAILED, f"cannot resolve {self._host!r}: {reason}", nothing_sent=True)
+
+
+def _literal_endpoint(host: str, port: int) -> Sequence[Endpoint]:
+    """The endpoint when the host is an IP address, which needs no name service."""
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        return []
+    if version == 4:
+        return [(socket.AF_INET, (host, port))]
+    return [(socket.AF_INET6, (host, port, 0, 0))]
