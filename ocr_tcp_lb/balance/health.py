@@ -94,6 +94,7 @@ class Health:
         "_relapse_kind",
         "_relapses",
         "_was_well",
+        "ejections",
         "era",
         "is_untroubled",
         "last_outcome",
@@ -106,6 +107,7 @@ class Health:
     def __init__(self) -> None:
         self.state = State.UP
         self.era = 0
+        self.ejections = 0
         self.retry_at = 0.0  # when the back-off of an EJECTED backend ends
         self.takes_requests = True  # false while EJECTED, and while a trial is running
         self.is_untroubled = True  # a good reply would change nothing: up, and the last reply was no error
@@ -175,6 +177,7 @@ class Health:
         self._errors_in_a_row = 0
         self.is_untroubled = state is State.UP
         if state is State.EJECTED:
+            self.ejections += 1
             kind = self.last_outcome if self.last_outcome in DEAR_BACKOFF_FIRST_S else None
             if kind is not self._relapse_kind:
                 self._relapse_kind, self._relapses = kind, 0

@@ -9,7 +9,6 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ocr_tcp_lb.balance.backend import Backend
-from ocr_tcp_lb.balance.health import State
 from ocr_tcp_lb.ops.histogram import LAG_BOUNDS_S, Histogram
 from ocr_tcp_lb.ops.history import STEP_S, History, Totals
 from ocr_tcp_lb.ops.outlet import Outlet
@@ -53,7 +52,7 @@ class Monitor:
         self.lag = Histogram(LAG_BOUNDS_S)
         self.history = History()
         self.ejections: Counter[str] = Counter()  # by backend
-        self._eras: dict[Backend, int] = {}  # of the last ejection that was counted
+        self._counted: dict[Backend, int] = {}  # how many of its ejections are in `ejections`
         self._longest_lag_s = 0.0
         self._deepest_queue = 0
         self._step_began = hub.loop.time()
@@ -90,14 +89,11 @@ class Monitor:
         self._timer = self.hub.loop.call_later(LOOK_S, self._look)
 
     def _count_ejections(self) -> None:
-        """An ejection lasts longer than the time between two looks, so each is seen; its era tells it from the last."""
-        before, self._eras = self._eras, {}
+        """By name, so that they only grow when another backend takes the place of one."""
+        before, self._counted = self._counted, {}
         for backend in self.hub.fleet.backends:
-            health, counted = backend.health, before.get(backend, -1)
-            if health.state is State.EJECTED and health.era != counted:
-                counted = health.era
-                self.ejections[backend.name] += 1
-            self._eras[backend] = counted
+            self._counted[backend] = backend.health.ejections
+            self.ejections[backend.name] += backend.health.ejections - before.get(backend, 0)
 
     def end_step(self, now: float) -> None:
         """Make a point of what was seen since the last one; `now` is the loop's time."""

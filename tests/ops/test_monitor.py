@@ -43,9 +43,20 @@ async def test_each_ejection_is_counted_once(house: House) -> None:
             for _ in range(2):
                 admin.monitor._timer.cancel()
                 admin.monitor._look()
-        assert admin.monitor.ejections == {"b1": 2}
+        assert admin.monitor.ejections == {"b1": 2, "b2": 0}
         state = (await admin.ask("/status.json")).json
     assert [one["ejections"] for one in state["backends"]] == [2, 0]
+
+
+async def test_ejection_that_ends_between_two_looks_is_counted(house: House) -> None:
+    lb = house.balancer([house.backend(), house.backend()])
+    async with watched(lb) as admin:
+        health = lb.hub.fleet.backends[1].health
+        for event in (Event.REFUSED, Event.CHECKED_WELL, Event.ANSWERED, Event.FAILED, Event.CHECKED_WELL):
+            health.move(event, 0.0, random.Random(1))
+        admin.monitor._timer.cancel()
+        admin.monitor._look()
+        assert admin.monitor.ejections["b2"] == 2
 
 
 async def test_systemd_is_told_when_a_backend_goes_and_not_again(house: House, tmp_path: Path) -> None:
