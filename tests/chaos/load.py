@@ -23,9 +23,9 @@ def request(job: str, method: str) -> bytes:
 
 @dataclass
 class Load:
-    """So many requests from `CLIENTS` clients; `on_answer` is told the number answered so far.
+    """So many requests from so many clients; `on_answer` is told the number answered so far.
 
-    The share `leave` of them does not wait for the reply.
+    The share `leave` of them does not wait for the reply, the share `gets` may run twice.
     """
 
     port: int
@@ -33,9 +33,16 @@ class Load:
     seed: int
     on_answer: Callable[[int], None] = lambda count: None
     leave: float = LEAVE
+    gets: float = 0.4
+    clients: int = CLIENTS
     outcomes: list[Outcome] = field(default_factory=list)
     _sent: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def unanswered(self) -> set[str]:
+        """The jobs that were sent and are not answered yet."""
+        return {f"job-{number}" for number in range(1, self._sent + 1)} - {one.job for one in self.outcomes}
 
     def stop(self) -> None:
         """Let the clients end after the requests that they have sent."""
@@ -51,14 +58,14 @@ class Load:
 
     async def run(self) -> None:
         """Send all of them."""
-        await asyncio.gather(*(self._client(random.Random(f"{self.seed} {number}")) for number in range(CLIENTS)))
+        await asyncio.gather(*(self._client(random.Random(f"{self.seed} {number}")) for number in range(self.clients)))
 
     async def _client(self, rng: random.Random) -> None:
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         while self._sent < self.requests:
             self._sent += 1
             job = f"job-{self._sent}"
-            method = "GET" if rng.random() < 0.4 else "POST"
+            method = "GET" if rng.random() < self.gets else "POST"
             if streams is None:
                 streams = await asyncio.open_connection("127.0.0.1", self.port)
             ask = self._leave if rng.random() < self.leave else self._ask

@@ -8,13 +8,14 @@ from collections import Counter
 
 import pytest
 
+from ocr_tcp_lb.balance.hedge import LEAST_S as HEDGED_AFTER_S
 from ocr_tcp_lb.balance.silence import LEAST_S
 from ocr_tcp_lb.relay.probe import LOOK_S
 
 from .books import reconcile, runs_of
 from .conftest import StartBalancer
 from .fleet import SLOTS, Balancer, Worker
-from .load import CLIENTS, Load
+from .load import CLIENTS, PATIENCE_S, Load
 
 BUSY_MACHINE_S = 1.0
 MOST_GROWTH_KIB = 4096  # in the second half, when all that is kept for reuse is there
@@ -106,6 +107,35 @@ async def test_hanging_worker_is_found_out_and_nobody_waits_behind_it(
     assert 1 <= len(waited) <= SLOTS
     assert {entry.backend for entry in waited} == {"b1"}, "only who was there already"
     assert "b1 is passed over no more" in balancer.process.stderr_path.read_text()
+
+
+async def test_hedged_requests_do_not_wait_for_a_worker_that_hangs(
+    workers: list[Worker], start_balancer: StartBalancer
+) -> None:
+    balancer = start_balancer("hedge = true")
+    load = Load(balancer.port, 1_000_000, 1, leave=0.0, gets=1.0, clients=2 * SLOTS)
+    running = asyncio.ensure_future(load.run())
+    await load.wait_for(100)
+    workers[0].signal(signal.SIGSTOP)
+    await load.wait_for(SLOTS)
+    taken = load.unanswered
+    await load.wait_for(300)
+    async with asyncio.timeout(PATIENCE_S):
+        while taken & load.unanswered:
+            await load.wait_for(1)
+    load.stop()
+    await running
+    assert statuses(load).keys() == {200}
+    in_flight = (await balancer.metrics())['ocr_tcp_lb_backend_in_flight{backend="b1"}']
+    assert 1 <= in_flight <= SLOTS, "it still has them"
+    workers[0].signal(signal.SIGCONT)
+    metrics = await balancer.rested()
+    entries = balancer.end()
+    assert metrics["ocr_tcp_lb_hedges_total"] == metrics["ocr_tcp_lb_retries_total"] == in_flight
+    hedged = [entry for entry in entries if entry.attempts == 2]
+    assert len(hedged) == in_flight
+    assert all(HEDGED_AFTER_S <= entry.ended - entry.began < HEDGED_AFTER_S + 1 + BUSY_MACHINE_S for entry in hedged)
+    assert not {entry.backend for entry in hedged} & {"b1"}
 
 
 @pytest.mark.timeout(120)
