@@ -117,10 +117,9 @@ class Fleet:
         """Note that a reply has begun and may go on for long; to be called once, and `end_reply` before `settle`."""
         lease.backend.replying += 1
 
-    def end_reply(self, lease: Lease, now: float) -> None:
+    def end_reply(self, lease: Lease) -> None:
         """Undo `begin_reply`."""
         lease.backend.replying -= 1
-        lease.backend.replied_at = now
 
     def prove(self, lease: Lease, now: float) -> Sequence[Lease]:
         """Take the backend for well though the attempt goes on, perhaps for hours; returns as `settle` does.

@@ -109,7 +109,7 @@ class Hub:
 
     def end_reply(self, lease: Lease) -> None:
         """Undo `begin_reply`; before the lease is settled."""
-        self.fleet.end_reply(lease, time.monotonic())
+        self.fleet.end_reply(lease)
 
     def prove(self, lease: Lease) -> None:
         """Tell the fleet that a backend is well, of an attempt that may go on for hours."""

@@ -105,8 +105,8 @@ def test_a_backend_whose_replies_go_on_for_long_is_not_silent() -> None:
         world.now += 10 * LEAST_S
         world.fleet.review(world.now)
         assert not lease.backend.is_silent
-    world.fleet.end_reply(lease, world.now)
-    assert lease.backend.replied_at == world.now
+    world.fleet.end_reply(lease)
+    assert lease.backend.replying == 0
 
 
 def test_a_request_beside_a_long_reply_is_waited_for_from_when_it_came() -> None:

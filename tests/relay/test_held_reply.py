@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from ocr_tcp_lb.config import Limits
+from ocr_tcp_lb.balance.health import State
+from ocr_tcp_lb.config import Limits, Timeouts
 from ocr_tcp_lb.relay.held_reply import HeldReply
 from ocr_tcp_lb.wire.responses import ReplyParser
 
@@ -168,3 +169,16 @@ async def test_abandoned_work_is_cut_where_the_backend_notices(house: House) -> 
     client.reset()
     assert await peer.ended()
     await until(lambda: lb.in_flight() == 0)
+
+
+async def test_backend_that_falls_silent_inside_a_held_reply_counts_as_silent(house: House) -> None:
+    backends = [house.backend(), house.backend()]
+    lb = house.balancer(backends, policy="round-robin", timeouts=Timeouts(connect_s=0.2, response_s=0.2))
+    client = await lb.client()
+    await client.send(GET)
+    peer = await backends[0].accept()
+    await peer.read_message()
+    await peer.send(reply(b"half")[:-1])
+    assert (await client.read_message()).status == 504
+    assert lb.hub.fleet.backends[0].failed == 1
+    assert lb.hub.fleet.backends[0].health.state is State.EJECTED
