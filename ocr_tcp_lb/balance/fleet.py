@@ -163,6 +163,8 @@ class Fleet:
         for backend in changed:
             self.news.silence_changed(backend)
             self._roster.refresh(backend, now)
+        if self._silence.nobody_answers:
+            self._hasten_trials(now)
         return self._serve_queue(now) if changed and self._queue.count else ()
 
     def may_retry(self, ticket: Ticket, now: float) -> bool:
@@ -329,8 +331,8 @@ class Fleet:
             self._hasten_trials(now)
 
     def _hasten_trials(self, now: float) -> None:
-        """With nobody in service, wait no longer for a trial than a refused connection would have it."""
-        if not any(backend.is_in_service for backend in self.backends):
+        """With nobody in service who answers, wait no longer for a trial than after a refused connection."""
+        if self._silence.nobody_answers or not any(backend.is_in_service for backend in self.backends):
             for backend in self.backends:
                 backend.health.hasten(now)
         self._schedule_trial()

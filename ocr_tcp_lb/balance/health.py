@@ -191,9 +191,9 @@ class Health:
         return True
 
     def hasten(self, now: float) -> None:
-        """Bring the trial forward where only its price has put it off: nobody is in service, so all pay for waiting."""
+        """Bring the trial forward where only its price has put it off: nobody else serves, so all pay for waiting."""
         if self.state is State.EJECTED and self._relapse_kind is self.last_outcome:
-            self.retry_at = min(self.retry_at, now + BACKOFF_FIRST_S)
+            self.retry_at = min(self.retry_at, now + _cheap_backoff_s(self._relapses - 1))
 
     def _backoff_s(self) -> float:
         """Return how long to keep away: the longer, the dearer another failure is to a client."""
@@ -201,4 +201,8 @@ class Health:
         dear_first_s = DEAR_BACKOFF_FIRST_S.get(self.last_outcome)
         if dear_first_s is not None:
             return min(dear_first_s * DEAR_BACKOFF_GROWTH**relapses, DEAR_BACKOFF_MAX_S)
-        return min(BACKOFF_FIRST_S * BACKOFF_GROWTH**relapses, BACKOFF_MAX_S)
+        return _cheap_backoff_s(relapses)
+
+
+def _cheap_backoff_s(relapses: int) -> float:
+    return min(BACKOFF_FIRST_S * BACKOFF_GROWTH ** min(relapses, 50), BACKOFF_MAX_S)

@@ -17,10 +17,11 @@ LEAST_S = 2.0  # a garbage collection, a page of print: nobody is suspected for 
 class Silence:
     """When each backend was first seen to have requests that it has not begun to answer."""
 
-    __slots__ = ("_busy_since",)
+    __slots__ = ("_busy_since", "nobody_answers")
 
     def __init__(self) -> None:
         self._busy_since: dict[Backend, float] = {}
+        self.nobody_answers = False  # each backend in service would be suspected, if it were not for the last one
 
     def review(self, backends: Sequence[Backend], usual_s: float, now: float) -> list[Backend]:
         """Set `is_silent` of each backend; return those where it changed.
@@ -43,6 +44,7 @@ class Silence:
             for backend in relieved:
                 backend.is_silent = False
             changed += relieved
+        self.nobody_answers = all(self._is_quiet(one, usual_s, now) for one in backends if one.is_in_service)
         return changed
 
     def _is_quiet(self, backend: Backend, usual_s: float, now: float) -> bool:

@@ -505,3 +505,22 @@ def test_when_the_last_one_goes_those_that_erred_are_tried_soon(last: str) -> No
     assert world.now < 1.0
     assert [lease.ticket for lease in granted] == [waiting]
     assert granted[0].backend.name in ("b2", "b3") or last == "refuses"
+
+
+def test_when_the_last_one_hangs_those_that_erred_are_tried_soon() -> None:
+    world = World(*specs(1, 1, concurrency=1))
+    for name in ("b1", "b2"):
+        teach(world, name, 0.1)
+    world.fail("b2", Outcome.SERVER_ERROR, Outcome.SERVER_ERROR)
+    stuck = world.lease()
+    waiting = world.wait()
+    world.fleet.review(world.now)
+    world.now += 2.1
+    world.fleet.review(world.now)
+    assert not stuck.backend.is_silent, "one that may hang is better than none"
+    granted = world.sleep_until_trial()
+    assert world.now < 3.0
+    assert [(lease.ticket, lease.backend.name) for lease in granted] == [(waiting, "b2")]
+    world.settle(granted[0])
+    world.fleet.review(world.now)
+    assert stuck.backend.is_silent

@@ -207,6 +207,11 @@ def test_a_trial_is_no_dearer_than_a_refusal_when_nobody_is_in_service(outcome: 
     assert health.retry_at == 1.0 + BACKOFF_FIRST_S
     health.hasten(2.0)
     assert health.retry_at == 1.0 + BACKOFF_FIRST_S, "it only brings it forward"
+    health.move(Event.BACKOFF_OVER, 2.0, MiddleRng())
+    health.note(outcome)
+    health.move(Event.FAILED, 2.0, MiddleRng())
+    health.hasten(2.0)
+    assert health.retry_at == 2.0 + BACKOFF_FIRST_S * BACKOFF_GROWTH, "each time a little later"
 
 
 def test_what_a_failed_check_has_put_off_is_not_brought_forward() -> None:
