@@ -5,6 +5,7 @@ One track breaks workers, the other one operates the balancer, so that reloads a
 
 import random
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,7 @@ from .fleet import Balancer, Worker
 TROUBLES = ("kill", "stop", "all down", "refuse", "error", "truncate", "reset", "slow")
 OPERATIONS = ("drain", "reload", "weight")
 TROUBLE_EVERY, OPERATION_EVERY = 60, 35  # answers; each second time is an undoing
+STOPPED_AT_MOST_S = 5.0  # long enough to be noticed, and less than the response time-out
 
 Undo = Callable[[], object]
 
@@ -92,7 +94,7 @@ class Chaos:
                 return worker.start
             case "stop":
                 worker.signal(signal.SIGSTOP)
-                return lambda: worker.signal(signal.SIGCONT)
+                return self._continue_in_time(worker)
             case "all down":  # and up again at once: with nobody left no answer would come to count on
                 for one in self._workers:
                     one.kill()
@@ -105,6 +107,18 @@ class Chaos:
             case _:
                 worker.behave(kind)
                 return lambda: worker.behave("ok")
+
+    @staticmethod
+    def _continue_in_time(worker: Worker) -> Undo:
+        """Undone after a while, too: where it has the requests of all clients, no answer comes to count on."""
+        timer = threading.Timer(STOPPED_AT_MOST_S, worker.signal, (signal.SIGCONT,))
+        timer.start()
+
+        def undo() -> None:
+            timer.cancel()
+            worker.signal(signal.SIGCONT)
+
+        return undo
 
     def _operate(self, kind: str) -> Undo:
         name, balancer = self._rngs[1].choice(self._workers).name, self._balancer
