@@ -214,8 +214,11 @@ class Listener:
         """
         if self._sock.fileno() < 0:
             return
-        if self._is_ours:
-            self._accept(BACKLOG)
+        if self._is_ours and self._rest is None:
+            try:
+                self._accept(BACKLOG)
+            except OSError as error:
+                log.warning("cannot accept on %s: %s", self.address, error.strerror)
         if self._rest is not None:
             self._rest.cancel()
         else:

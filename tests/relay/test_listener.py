@@ -177,6 +177,38 @@ async def test_listener_may_be_closed_while_it_rests(monkeypatch: pytest.MonkeyP
     guest.close()
 
 
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EPROTO])
+async def test_closing_is_done_even_if_the_backlog_cannot_be_had(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    monkeypatch.setattr(listener_module, "REST_S", 0.02)
+    sock = Exhausted(open_listeners([LOCALHOST])[0], code, times=1000)
+    door = Door(sock=sock)  # type: ignore[arg-type]
+    address = door.listener.address
+    assert isinstance(address, TcpAddress)
+    guest = socket.create_connection((address.host, address.port))
+    if code == errno.EMFILE:
+        await until(lambda: sock.asked > 0)  # it rests
+    door.close()
+    asked = sock.asked
+    await asyncio.sleep(0.06)
+    assert sock.asked == asked, "nobody asks any more"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    guest.close()
+
+
+async def test_closing_welcomes_who_stands_in_line() -> None:
+    door = Door()
+    address = door.listener.address
+    assert isinstance(address, TcpAddress)
+    guests = [socket.create_connection((address.host, address.port)) for _ in range(3)]
+    door.listener.close()  # no turn of the loop since they came
+    assert len(door.welcomed) == 3
+    for guest in guests:
+        guest.close()
+    door.close()
+
+
 async def test_guest_that_left_before_it_was_accepted_does_no_harm() -> None:
     sock = Exhausted(open_listeners([LOCALHOST])[0], errno.ECONNABORTED, times=1)
     door = Door(sock=sock)  # type: ignore[arg-type]
