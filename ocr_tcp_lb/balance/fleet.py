@@ -159,9 +159,11 @@ class Fleet:
 
         To be called a few times a second.
         """
-        changed = self._silence.review(self.backends, self._forecast.service_s(now), now)
+        usual_s = self._forecast.service_s(now)
+        changed = self._silence.review(self.backends, usual_s, now)
+        for backend, hangs in self._silence.news(self.backends, usual_s, now):
+            self.news.silence_changed(backend, hangs)
         for backend in changed:
-            self.news.silence_changed(backend)
             self._roster.refresh(backend, now)
         if self._silence.nobody_answers:
             self._hasten_trials(now)

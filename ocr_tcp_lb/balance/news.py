@@ -55,12 +55,12 @@ class News:
         elif health.state is State.UP:
             self._add(f"backend {backend.name} is back after {now - health.left_at:.1f} s", is_bad=False)
 
-    def silence_changed(self, backend: Backend) -> None:
-        """Note that a backend is passed over because it may hang, or no more."""
-        if backend.is_silent:
-            self._add(f"backend {backend.name} is passed over: {backend.in_flight} in flight, no reply", is_bad=True)
+    def silence_changed(self, backend: Backend, hangs: bool) -> None:
+        """Note that a backend looks as if it hung, or no more."""
+        if hangs:
+            self._add(f"backend {backend.name} seems to hang: {backend.in_flight} in flight, no reply", is_bad=True)
         else:
-            self._add(f"backend {backend.name} is passed over no more", is_bad=False)
+            self._add(f"backend {backend.name} does not seem to hang any more", is_bad=False)
 
     def _add(self, text: str, *, is_bad: bool) -> None:
         self._items.append(Item(text, is_bad))

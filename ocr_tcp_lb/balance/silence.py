@@ -12,15 +12,17 @@ from ocr_tcp_lb.balance.backend import Backend
 
 TIMES_USUAL = 3.0  # of the learned service time
 LEAST_S = 2.0  # a garbage collection, a page of print: nobody is suspected for less
+TOLD_TIMES_USUAL, TOLD_LEAST_S = 10.0, 10.0  # worth a line in the log; a large request among small ones is not
 
 
 class Silence:
     """When each backend was first seen to have requests that it has not begun to answer."""
 
-    __slots__ = ("_busy_since", "nobody_answers")
+    __slots__ = ("_busy_since", "_told", "nobody_answers")
 
     def __init__(self) -> None:
         self._busy_since: dict[Backend, float] = {}
+        self._told: set[Backend] = set()
         self.nobody_answers = False  # each backend in service would be suspected, if it were not for the last one
 
     def review(self, backends: Sequence[Backend], usual_s: float, now: float) -> list[Backend]:
@@ -47,9 +49,24 @@ class Silence:
         self.nobody_answers = all(self._is_quiet(one, usual_s, now) for one in backends if one.is_in_service)
         return changed
 
-    def _is_quiet(self, backend: Backend, usual_s: float, now: float) -> bool:
+    def news(self, backends: Sequence[Backend], usual_s: float, now: float) -> list[tuple[Backend, bool]]:
+        """Return who has begun (True) or ceased to look as if it really hung, since this was last asked."""
+        hang = [one for one in backends if self._is_quiet(one, usual_s, now, TOLD_TIMES_USUAL, TOLD_LEAST_S)]
+        new = [(one, True) for one in hang if one not in self._told]
+        new += [(one, False) for one in backends if one in self._told and one not in hang]
+        self._told = set(hang)
+        return new
+
+    def _is_quiet(
+        self,
+        backend: Backend,
+        usual_s: float,
+        now: float,
+        times_usual: float = TIMES_USUAL,
+        least_s: float = LEAST_S,
+    ) -> bool:
         usual_s = backend.service.mean_s or usual_s
         if backend.in_flight <= backend.replying or usual_s <= 0:
             return False
         heard_at = max(self._busy_since.get(backend, math.inf), backend.replied_at)
-        return now - heard_at > max(LEAST_S, TIMES_USUAL * usual_s)
+        return now - heard_at > max(least_s, times_usual * usual_s)

@@ -21,6 +21,7 @@ class BackendSnapshot:
     service_ms: float  # learned mean; 0 before the first good reply
     sure: float = math.inf  # how many at once it is believed to work on side by side; infinite when unbounded
     belief: str = ""  # how that came about, for people
+    is_silent: bool = False  # passed over, because it may hang
 
     @classmethod
     def of(cls, backend: Backend) -> "BackendSnapshot":
@@ -37,6 +38,7 @@ class BackendSnapshot:
             service_ms=backend.service.mean_s * 1000,
             sure=backend.limiter.sure,
             belief=backend.limiter.belief(),
+            is_silent=backend.is_silent,
         )
 
 

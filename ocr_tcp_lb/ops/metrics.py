@@ -91,6 +91,8 @@ def _backends(monitor: Monitor) -> Iterator[Family]:
     ]
     yield gauge(f"{P}backend_state", "1 for the state that it is in: up, ejected, or on trial.", states)
     yield gauge(f"{P}backend_draining", "Whether it is given nothing more.", each(lambda one: one.is_draining))
+    help_text = "Whether it is given nothing more because it has been silent for so long that it may hang."
+    yield gauge(f"{P}backend_silent", help_text, each(lambda one: one.is_silent))
     yield gauge(f"{P}backend_in_flight", "Requests that it has.", each(lambda one: one.in_flight))
     yield gauge(f"{P}backend_slots", "The most that it is given at once.", each(lambda one: one.limit))
     help_text = "How many at once it is believed to work on side by side."

@@ -3,6 +3,7 @@
 import pytest
 
 from ocr_tcp_lb.balance.outcome import Outcome
+from ocr_tcp_lb.balance.silence import TOLD_LEAST_S
 
 from .world import World, specs
 
@@ -55,13 +56,28 @@ def test_backend_that_may_hang_is_told_and_that_it_answers_again() -> None:
     world.serve(2, service_s=0.1)
     lease = world.lease()
     name = lease.backend.name
+    for after_s in (0.0, 0.9 * TOLD_LEAST_S):
+        world.now += after_s
+        world.fleet.review(world.now)
+        assert told(world) == [], "a large request among small ones is no news"
+    for after_s in (0.2 * TOLD_LEAST_S, 1.0):
+        world.now += after_s
+        world.fleet.review(world.now)
+    assert told(world) == [f"backend {name} seems to hang: 1 in flight, no reply"]
+    world.settle(lease)
     for _ in range(2):
         world.fleet.review(world.now)
-        world.now += 3.0
-    assert told(world) == [f"backend {name} is passed over: 1 in flight, no reply"]
-    world.settle(lease)
+    assert told(world) == [f"backend {name} does not seem to hang any more"]
+
+
+def test_even_the_last_one_is_told_when_it_hangs() -> None:
+    world = World(*specs(1, concurrency=1))
+    world.serve(2, service_s=0.1)
+    world.lease()
     world.fleet.review(world.now)
-    assert told(world) == [f"backend {name} is passed over no more"]
+    world.now += 1.1 * TOLD_LEAST_S
+    world.fleet.review(world.now)
+    assert told(world) == ["backend b1 seems to hang: 1 in flight, no reply"]
 
 
 def test_good_traffic_is_no_news() -> None:

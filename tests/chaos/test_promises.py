@@ -94,7 +94,8 @@ async def test_hanging_worker_is_found_out_and_nobody_waits_behind_it(
     load, running = await under_load(balancer)
     workers[0].signal(signal.SIGSTOP)
     stopped = time.monotonic()
-    await asyncio.to_thread(balancer.process.wait_for, "b1 is passed over: ")
+    while not (await balancer.metrics())['ocr_tcp_lb_backend_silent{backend="b1"}']:
+        assert time.monotonic() - stopped < PATIENCE_S
     assert time.monotonic() - stopped < LEAST_S + 2 * LOOK_S + BUSY_MACHINE_S
     await load.wait_for(300)
     workers[0].signal(signal.SIGCONT)
@@ -106,7 +107,6 @@ async def test_hanging_worker_is_found_out_and_nobody_waits_behind_it(
     waited = [entry for entry in entries if entry.ended - entry.began > BUSY_MACHINE_S]
     assert 1 <= len(waited) <= SLOTS
     assert {entry.backend for entry in waited} == {"b1"}, "only who was there already"
-    assert "b1 is passed over no more" in balancer.process.stderr_path.read_text()
 
 
 async def test_hedged_requests_do_not_wait_for_a_worker_that_hangs(
@@ -149,10 +149,11 @@ async def test_all_down_and_back_serves_everybody_who_came_meanwhile(
     running = asyncio.ensure_future(load.run())
     await asyncio.sleep(outage_s)
     assert not load.outcomes, "nobody was told anything"
+    first = asyncio.ensure_future(load.wait_for(CLIENTS))
     for worker in workers[:3]:
         await asyncio.to_thread(worker.start)
     back = time.monotonic()
-    await load.wait_for(CLIENTS)
+    await first
     assert time.monotonic() - back < BUSY_MACHINE_S + 1.0, "a check or a trial finds it soon"
     await running
     assert statuses(load) == {200: 10 * CLIENTS}
