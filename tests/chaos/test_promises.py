@@ -46,7 +46,9 @@ async def test_kill_and_restart_of_one_costs_no_more_than_what_ran_there(
     load, running = await under_load(balancer)
     await asyncio.to_thread(workers[1].kill)
     await load.wait_for(300)
+    await asyncio.to_thread(balancer.process.wait_for, r"WARNING backend b2 is ejected for 0\.[45] s: ")
     await asyncio.to_thread(workers[1].start)
+    await asyncio.to_thread(balancer.process.wait_for, "INFO backend b2 is back after ")
     await load.wait_for(300)
     load.stop()
     await running
