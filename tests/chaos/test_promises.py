@@ -114,12 +114,13 @@ async def test_hanging_worker_is_found_out_and_nobody_waits_behind_it(
 async def test_hedged_requests_do_not_wait_for_a_worker_that_hangs(
     workers: list[Worker], start_balancer: StartBalancer
 ) -> None:
-    balancer = start_balancer("hedge = true")
-    load = Load(balancer.port, 1_000_000, 1, leave=0.0, gets=1.0, clients=2 * SLOTS)
+    balancer = start_balancer("hedge = true", 'policy = "round-robin"')  # so that it surely gets some
+    load = Load(balancer.port, 1_000_000, 1, leave=0.0, gets=1.0, clients=SLOTS + 2)
     running = asyncio.ensure_future(load.run())
     await load.wait_for(100)
     workers[0].signal(signal.SIGSTOP)
-    await load.wait_for(SLOTS)
+    while not (await balancer.metrics())['ocr_tcp_lb_backend_in_flight{backend="b1"}']:
+        await load.wait_for(1)
     taken = load.unanswered
     await load.wait_for(300)
     async with asyncio.timeout(PATIENCE_S):
