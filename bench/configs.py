@@ -42,6 +42,7 @@ def haproxy(port: int, backend_ports: Sequence[int], mode: str, demand: Demand =
     rewrite = f"    http-request set-path {SERVED}\n" if mode == "http" else ""
     maxconn = f" maxconn {demand.concurrency}" if demand.concurrency else ""
     servers = "".join(f"    server s{n} 127.0.0.1:{one}{maxconn}\n" for n, one in enumerate(backend_ports))
+    queue = "    timeout queue 60s\n" if demand.concurrency else ""
     log = f"    log stdout format raw local0\n    option {mode}log\n" if demand.log else ""
     return f"""global
     maxconn {demand.clients}
@@ -53,9 +54,8 @@ defaults
     mode {mode}
     timeout connect 5s
     timeout client {IDLE_S}s
-    timeout server {IDLE_S}s
-    timeout queue 60s
-{http}{log}frontend clients
+    timeout server 60s
+{queue}{http}{log}frontend clients
     bind 127.0.0.1:{port}
 {rewrite}    default_backend services
 backend services
