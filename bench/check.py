@@ -1,6 +1,6 @@
 """Has the balancer become dearer? Compares its CPU time relative to HAProxy's with what was stored.
 
-    python -m bench.check                 # about 3 minutes; exit code 1 when a ratio is more than 15 % above the stored
+    python -m bench.check                 # 1 to 3 minutes; exit code 1 when a ratio is more than 15 % above the stored
     python -m bench.check --store         # store the present ratios in bench/baseline.json
     python -m bench.check --smoke         # does it run? times are not judged
 
