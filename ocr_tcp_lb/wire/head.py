@@ -7,10 +7,14 @@ nothing, so it can be called again for another attempt.
 
 from typing import NamedTuple
 
+from ocr_tcp_lb.wire.fields import CRLF, END
 from ocr_tcp_lb.wire.framing import Framing
 from ocr_tcp_lb.wire.plans import ReplyPlan, RequestPlan
 
 __all__ = ["Framing", "Hop", "ReplyHead", "RequestHead"]
+
+
+MAX_WRITTEN = 64  # clients and paths for which a shared head is remembered as it was written
 
 
 class Hop(NamedTuple):
@@ -38,6 +42,7 @@ class RequestHead:
     __slots__ = (
         "_cells",
         "_plan",
+        "_written",
         "content_length",
         "expects_continue",
         "framing",
@@ -56,6 +61,7 @@ class RequestHead:
     def __init__(self, plan: RequestPlan, cells: list[bytes], target: bytes) -> None:
         self._plan = plan
         self._cells = cells
+        self._written: dict[tuple[bytes, Hop], bytes] | None = None
         self.target = target
         self.path = target
         self.query = b""
@@ -85,8 +91,30 @@ class RequestHead:
             return self._cells[places[0]]
         return b", ".join([self._cells[place] for place in places])
 
+    def share(self) -> None:
+        """Remember from now on what was written for whom: the head stands for many equal ones."""
+        self._written = {}
+
+    @property
+    def remembered(self) -> int:
+        """For how many clients and targets it is remembered as it was written."""
+        return len(self._written or ())
+
     def forwarded(self, target: bytes, hop: Hop, request_id: bytes, *, expect: bool = False) -> bytes:
         """Write the head for a backend, always as HTTP/1.1; `expect` asks it to send 100 (Continue)."""
+        written = self._written
+        if written is None or expect:
+            return self._write(target, hop, request_id, expect)
+        key = (target, hop)
+        start = written.get(key)
+        if start is None:
+            start = self._write(target, hop, b"", expect)[: -len(END)]  # the id is all that differs, and comes last
+            if len(written) >= MAX_WRITTEN:
+                written.clear()
+            written[key] = start
+        return start + request_id + END
+
+    def _write(self, target: bytes, hop: Hop, request_id: bytes, expect: bool) -> bytes:
         plan = self._plan
         trusted, upgrading = hop.trusted, bool(self.upgrade)
         layout = plan.layouts[trusted + 2 * expect + 4 * upgrading]
@@ -105,11 +133,12 @@ class ReplyHead:
     `upgrade` is the protocol of a 101 (or 426). Whether a 101 was asked for is for the exchange to check.
     """
 
-    __slots__ = ("_cells", "_plan", "content_length", "framing", "keep_alive", "minor", "status", "upgrade")
+    __slots__ = ("_cells", "_plan", "_written", "content_length", "framing", "keep_alive", "minor", "status", "upgrade")
 
     def __init__(self, plan: ReplyPlan, cells: list[bytes], framing: Framing, keep_alive: bool) -> None:
         self._plan = plan
         self._cells = cells
+        self._written: dict[int, bytes] | None = None
         self.framing = framing
         self.keep_alive = keep_alive
         self.status = plan.status
@@ -117,18 +146,28 @@ class ReplyHead:
         self.upgrade = plan.upgrade
         self.content_length = 0
 
+    def share(self) -> None:
+        """Remember from now on what was written: the head stands for many equal ones."""
+        self._written = {}
+
     def forwarded(self, *, minor: int, close: bool, dechunk: bool = False, extra: bytes = b"") -> bytes:
         """Write the head for a client of that minor version.
 
         `close` announces the end of its connection; `dechunk` is for a body whose chunking is taken off;
         `extra` is ready field lines, each with its CRLF. An X-Request-Id among them replaces the backend's.
         """
-        plan = self._plan
         old, own_id = minor == 0, b"X-Request-Id:" in extra
-        layout = plan.layouts[old + 2 * close + 4 * dechunk + 8 * own_id]
-        if layout is None:
-            layout = plan.lay_out(old, close, dechunk, own_id)
-        return layout.format % layout.pick([*self._cells, extra])
+        kind = old + 2 * close + 4 * dechunk + 8 * own_id
+        written = self._written
+        start = written.get(kind) if written is not None else None
+        if start is None:
+            layout = self._plan.layouts[kind]
+            if layout is None:
+                layout = self._plan.lay_out(old, close, dechunk, own_id)
+            start = layout.format % layout.pick(self._cells)
+            if written is not None:
+                written[kind] = start
+        return start + extra + CRLF
 
     def __repr__(self) -> str:
         return f"<ReplyHead {self.status} {self.framing.value} {self.content_length}>"

@@ -10,19 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ocr_tcp_lb.wire.fields import HOP_BY_HOP, UNREMOVABLE, claims_origin, impersonates
+from ocr_tcp_lb.wire.fields import CRLF, HOP_BY_HOP, UNREMOVABLE, claims_origin, impersonates
 from ocr_tcp_lb.wire.framing import Framing
 from ocr_tcp_lb.wire.shapes import Pick, picker, positions
 
-# What the two `forwarded` methods append to a head's cells, counted from the end.
+# What `RequestHead.forwarded` appends to the cells, counted from the end.
 TARGET, CLIENT, PROTO, HOST, REQUEST_ID = range(-5, 0)
-EXTRA = -1
 
 WISHES = frozenset({b"x-priority", b"x-request-deadline-ms", b"prefer"})  # what `wishes` reads
 
 
 class Layout(NamedTuple):
-    """A head to be: `format % pick(cells)`."""
+    """A head to be: `format % pick(cells)`; a reply's lacks what the balancer adds, and the empty line."""
 
     format: bytes
     pick: Pick
@@ -43,8 +42,9 @@ class _Lines:
         self._parts.append(name.replace(b"%", b"%%") + b": " + values + b"\r\n")
         self._cells += cells
 
-    def layout(self, end: bytes = b"\r\n", *cells: int) -> Layout:
-        return Layout(b"".join(self._parts) + end, picker([*self._cells, *cells]))
+    def layout(self, end: bytes = b"") -> Layout:
+        """What was collected; without a cell of its own, the format takes the picker's and shows none of it."""
+        return Layout(b"".join(self._parts) + end + (b"" if self._cells else b"%.0b"), picker(self._cells))
 
 
 def _passes(lower_name: bytes, nominated: frozenset[bytes]) -> bool:
@@ -114,7 +114,7 @@ class RequestPlan:
             if not (trusted and name.lower() in lower):
                 lines.field(name, cell)
         lines.field(b"X-Request-Id", REQUEST_ID)
-        return lines.layout()
+        return lines.layout(CRLF)
 
     def _pass_on(self, lines: _Lines, lower: list[bytes], trusted: bool) -> None:
         """Write the client's own fields that pass, extending the lists that each hop extends."""
@@ -178,7 +178,7 @@ class ReplyPlan:
             elif low not in dropped and _passes(low, self.nominated):
                 lines.field(name, 2 * index + 1)
         self._persistence(lines, old, close)
-        return lines.layout(b"%b\r\n", EXTRA)
+        return lines.layout()
 
     def _persistence(self, lines: _Lines, old: bool, close: bool) -> None:
         if self.upgrade:  # 101, and 426, which must say to what (RFC 9110, 15.5.22)

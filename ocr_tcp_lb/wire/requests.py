@@ -61,6 +61,7 @@ class RequestParser:
         head = self._repeated(raw)
         if head is None:
             head = self._parse(raw)
+            head.share()
             self._repeats.add(raw, head)
         return head
 

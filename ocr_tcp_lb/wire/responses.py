@@ -50,6 +50,7 @@ class ReplyParser:
         head = self._repeated(raw)
         if head is None:
             head = self._parse(raw, method)
+            head.share()
             self._repeats.add(raw, head)
         return head
 
