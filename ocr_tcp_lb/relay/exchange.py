@@ -13,10 +13,11 @@ from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal, ReplyBroken, SourceBroke
 from ocr_tcp_lb.relay.hedge import HedgedAttempt
+from ocr_tcp_lb.relay.held_body import HeldBody
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.request import Begun, Request
-from ocr_tcp_lb.relay.upload import HeldBody, Upload, receive
+from ocr_tcp_lb.relay.upload import Upload, receive
 from ocr_tcp_lb.relay.waiting import obtain
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import RequestHead

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 from ocr_tcp_lb.balance.lease import Lease, Outcome
 from ocr_tcp_lb.relay.client import Client
+from ocr_tcp_lb.relay.held_body import HeldBody
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
-from ocr_tcp_lb.relay.upload import HeldBody, Upload
+from ocr_tcp_lb.relay.upload import Upload
 from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.wire.framing import Framing
 from ocr_tcp_lb.wire.head import RequestHead

@@ -12,6 +12,7 @@ from ocr_tcp_lb.config import KIB, Limits
 from ocr_tcp_lb.relay.buffers import SLAB_BYTES, Slabs
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES, Flow, next_read_bytes
+from ocr_tcp_lb.relay.held_body import HeldBody
 from ocr_tcp_lb.relay.readiness import Buffer, Channel, unread_bytes
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.wire.chunked import ChunkedBody
@@ -23,70 +24,6 @@ SMALL_SLAB_BYTES = 16 * KIB  # so much at a time, until this many bytes have com
 FLOWING_BYTES = 64 * KIB
 STREAMED_SHARE = 0.25  # of all buffer memory, for bodies that are too large to be held whole
 MOST_PIECES = 512  # the kernel takes 1,024 at once (IOV_MAX) and refuses more with EMSGSIZE
-
-
-class HeldBody:
-    """A body that came whole along with its head, as small ones do; the same face as `Upload`, nothing to wait for."""
-
-    whole = is_gathered = is_replayable = True
-    streams = False
-
-    __slots__ = ("_body", "_outgoing", "_surplus", "bytes_sent", "over")
-
-    def __init__(self, body: bytes, surplus: bytes) -> None:
-        self._body = body
-        self._outgoing: Buffer = b""
-        self.bytes_sent = 0
-        self.over = False
-        self._surplus = surplus
-
-    @property
-    def gathered(self) -> int:
-        """The body's length."""
-        return len(self._body)
-
-    bytes_taken = gathered
-
-    @property
-    def is_blocked_by_backend(self) -> bool:
-        """Whether bytes wait here that the backend did not take yet."""
-        return not self.over
-
-    def take_surplus(self) -> bytes:
-        """Bytes behind the body: the client's next request; given out once."""
-        surplus, self._surplus = self._surplus, b""
-        return surplus
-
-    def gather(self) -> bool:
-        """Nothing is left to gather."""
-        return True
-
-    def start(self, head: bytes) -> None:
-        """Begin an attempt: this head, then the body."""
-        self.over = False
-        self.bytes_sent = 0
-        self._outgoing = head + self._body if self._body else head
-
-    def was_sent(self, sent: int) -> None:
-        """It was sent elsewhere, with its head: `sent` bytes."""
-        self.bytes_sent = sent
-        self.over = True
-
-    def pump(self, backend: Channel, pipes: Pipes) -> bool:
-        """Send what is left; raises SinkBroke."""
-        try:
-            sent = backend.send(self._outgoing)
-        except OSError as error:
-            raise SinkBroke(str(error)) from error
-        self.bytes_sent += sent
-        if sent == len(self._outgoing):
-            self.over = True
-        else:
-            self._outgoing = memoryview(self._outgoing)[sent:]
-        return False
-
-    def close(self) -> None:
-        """Nothing is to be given back."""
 
 
 def receive(client: Channel, head: RequestHead, first: bytes, slabs: Slabs, limits: Limits) -> "HeldBody | Upload":

@@ -10,9 +10,10 @@ from ocr_tcp_lb.config import Limits
 from ocr_tcp_lb.relay.buffers import SLAB_BYTES, Slabs
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import FINE_READ_BYTES, FIRST_READ_BYTES
+from ocr_tcp_lb.relay.held_body import HeldBody
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.splice import Pipes
-from ocr_tcp_lb.relay.upload import SMALL_SLAB_BYTES, STREAMED_SHARE, HeldBody, Upload, receive
+from ocr_tcp_lb.relay.upload import SMALL_SLAB_BYTES, STREAMED_SHARE, Upload, receive
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.requests import RequestParser
 

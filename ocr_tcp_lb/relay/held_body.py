@@ -1,0 +1,69 @@
+"""A body that came whole along with its head, as small ones do: the same face as `Upload`, with nothing to wait for."""
+
+from ocr_tcp_lb.relay.failures import SinkBroke
+from ocr_tcp_lb.relay.readiness import Buffer, Channel
+from ocr_tcp_lb.relay.splice import Pipes
+
+
+class HeldBody:
+    """The body of one request; `over` once the backend of the current attempt took all of it."""
+
+    whole = is_gathered = is_replayable = True
+    streams = False
+
+    __slots__ = ("_body", "_outgoing", "_surplus", "bytes_sent", "over")
+
+    def __init__(self, body: bytes, surplus: bytes) -> None:
+        self._body = body
+        self._outgoing: Buffer = b""
+        self.bytes_sent = 0
+        self.over = False
+        self._surplus = surplus
+
+    @property
+    def gathered(self) -> int:
+        """The body's length."""
+        return len(self._body)
+
+    bytes_taken = gathered
+
+    @property
+    def is_blocked_by_backend(self) -> bool:
+        """Whether bytes wait here that the backend did not take yet."""
+        return not self.over
+
+    def take_surplus(self) -> bytes:
+        """Bytes behind the body: the client's next request; given out once."""
+        surplus, self._surplus = self._surplus, b""
+        return surplus
+
+    def gather(self) -> bool:
+        """Nothing is left to gather."""
+        return True
+
+    def start(self, head: bytes) -> None:
+        """Begin an attempt: this head, then the body."""
+        self.over = False
+        self.bytes_sent = 0
+        self._outgoing = head + self._body if self._body else head
+
+    def was_sent(self, sent: int) -> None:
+        """It was sent elsewhere, with its head: `sent` bytes."""
+        self.bytes_sent = sent
+        self.over = True
+
+    def pump(self, backend: Channel, pipes: Pipes) -> bool:
+        """Send what is left; raises SinkBroke."""
+        try:
+            sent = backend.send(self._outgoing)
+        except OSError as error:
+            raise SinkBroke(str(error)) from error
+        self.bytes_sent += sent
+        if sent == len(self._outgoing):
+            self.over = True
+        else:
+            self._outgoing = memoryview(self._outgoing)[sent:]
+        return False
+
+    def close(self) -> None:
+        """Nothing is to be given back."""
