@@ -234,8 +234,8 @@ class Answer:
             return False
         try:
             more = download.pump()
-        except SinkBroke as error:
-            raise ClientGone(str(error)) from error
+        except SinkBroke as broke:
+            raise ClientGone(str(broke)) from broke
         except (SourceBroke, ReplyError) as error:
             raise ReplyBroken(str(error)) from error
         finally:

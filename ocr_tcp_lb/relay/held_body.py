@@ -8,7 +8,9 @@ from ocr_tcp_lb.relay.splice import Pipes
 class HeldBody:
     """The body of one request; `over` once the backend of the current attempt took all of it."""
 
-    whole = is_gathered = is_replayable = True
+    whole = True
+    is_gathered = True
+    is_replayable = True
     streams = False
 
     __slots__ = ("_body", "_outgoing", "_surplus", "bytes_sent", "over")
@@ -25,7 +27,10 @@ class HeldBody:
         """The body's length."""
         return len(self._body)
 
-    bytes_taken = gathered
+    @property
+    def bytes_taken(self) -> int:
+        """The same: all of it was taken from the client."""
+        return len(self._body)
 
     @property
     def is_blocked_by_backend(self) -> bool:

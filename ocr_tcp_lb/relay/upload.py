@@ -47,7 +47,7 @@ class Upload:
     _slab: bytearray | None = None
     gathered = 0
     over = False
-    _read_bytes = SLAB_BYTES
+    _read_bytes: int
     _surplus = b""
     whole = False  # all of the body was gathered
 
@@ -58,6 +58,7 @@ class Upload:
         self._limit = limits.body_bytes
         self._most = limits.request_buffer_bytes
         self._slabs = slabs
+        self._read_bytes = SLAB_BYTES
         fits = head.framing is Framing.CHUNKED or head.content_length <= self._most
         self._share = 1.0 if fits else STREAMED_SHARE
         self._pieces: list[Buffer] = []
