@@ -12,19 +12,17 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
+from ocr_tcp_lb.balance.care import Care
 from ocr_tcp_lb.balance.chance import Rng
 from ocr_tcp_lb.balance.forecast import Forecast
-from ocr_tcp_lb.balance.health import Event, State
 from ocr_tcp_lb.balance.hedge import Patience
 from ocr_tcp_lb.balance.lease import Lease, Ticket
-from ocr_tcp_lb.balance.news import News
 from ocr_tcp_lb.balance.order import BySize, Turn
 from ocr_tcp_lb.balance.outcome import SERVED, Outcome
 from ocr_tcp_lb.balance.policy import POLICIES
 from ocr_tcp_lb.balance.queue import TicketQueue
 from ocr_tcp_lb.balance.retry import DEATHS_OF_POISON, RetryBudget
 from ocr_tcp_lb.balance.roster import roster_for
-from ocr_tcp_lb.balance.silence import Silence
 from ocr_tcp_lb.balance.size import SizeModel
 from ocr_tcp_lb.balance.snapshot import BackendSnapshot, FleetSnapshot
 
@@ -59,15 +57,14 @@ class Fleet:
         self._rng = rng
         self._retries = retries
         self._budget = RetryBudget()
-        self._silence = Silence()
-        self.news = News()
+        self._care = Care(rng)
+        self.news = self._care.news
         self.patience = Patience()  # of hedged requests; told and asked by the caller
         self.hedges = 0
         self._queue = TicketQueue(queue_size)
         self.next_event_at = math.inf  # when `tick` has something to do; each call below may bring it nearer
         self._sizes_due = -math.inf
         self._turn = 0
-        self._trial_at = math.inf
         self._hold_until = math.inf
         self._assemble([self._enlist(spec) for spec in specs], 0.0)
 
@@ -111,7 +108,8 @@ class Fleet:
             self.sizes.learn(size_bytes, service_s, mean_s)
         if outcome is not SERVED or not backend.health.is_untroubled:
             ticket.note(backend, outcome)
-            self._judge(lease, outcome, now)
+            self._care.judge(lease, outcome, now)
+            self._schedule()
         if not backend.is_gone:  # `_react` written out: this is the end of every request
             self._roster.refresh(backend)
         return self._serve_queue(now) if self._queue.count else ()
@@ -129,11 +127,10 @@ class Fleet:
 
         For tunnels and L4 connections: a trial must not keep all others away for so long.
         """
-        backend = lease.backend
-        if backend.health.state is not State.TRIAL or lease.era != backend.health.era:
+        if not self._care.prove(lease, now):
             return ()
-        self._move(backend, backend.health.note(Outcome.SERVED), now)
-        return self._react(backend, now)
+        self._schedule()
+        return self._react(lease.backend, now)
 
     def tick(self, now: float) -> Sequence[Lease]:
         """Put each backend whose back-off is over on trial, let go who was held; return the leases this allows.
@@ -142,19 +139,16 @@ class Fleet:
         """
         if now < self.next_event_at:
             return ()
-        if now >= self._trial_at:
-            for backend in self.backends:  # all of them before any is granted: a retry must see every choice
-                if backend.health.state is State.EJECTED and backend.health.retry_at <= now:
-                    backend.health.move(Event.BACKOFF_OVER, now, self._rng)
-                    self._roster.refresh(backend)
-            self._schedule_trial()
+        if now >= self._care.trial_at:
+            for backend in self._care.begin_trials(now):  # all before any is granted: a retry must see every choice
+                self._roster.refresh(backend)
         return self._serve_queue(now)
 
     def probed(self, backend: Backend, is_well: bool, now: float, *, hold_s: float = 0.0) -> Sequence[Lease]:
         """Take in a health check of an idle backend; see `Health.note_check`. Returns as `settle` does."""
         assert not backend.in_flight, "a backend with work in flight is busy, and not to be checked"
-        self._move(backend, backend.health.note_check(is_well, now, hold_s), now)
-        self._schedule_trial()
+        self._care.check(backend, is_well, now, hold_s)
+        self._schedule()
         return self._react(backend, now)
 
     def review(self, now: float) -> Sequence[Lease]:
@@ -162,14 +156,10 @@ class Fleet:
 
         To be called a few times a second.
         """
-        usual_s = self._forecast.service_s(now)
-        changed = self._silence.review(self.backends, usual_s, now)
-        for backend, hangs in self._silence.news(self.backends, usual_s, now):
-            self.news.silence_changed(backend, hangs)
+        changed = self._care.review(self._forecast.service_s(now), now)
         for backend in changed:
             self._roster.refresh(backend)
-        if self._silence.nobody_answers:
-            self._hasten_trials(now)
+        self._schedule()
         return self._serve_queue(now) if changed and self._queue.count else ()
 
     def may_retry(self, ticket: Ticket, now: float) -> bool:
@@ -212,7 +202,8 @@ class Fleet:
     def drain(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Grant nothing more to the backend; what it has runs on. Returns as `settle` does."""
         backend.is_draining = True
-        self._hasten_trials(now)
+        self._care.hasten_trials(now)
+        self._schedule()
         return self._react(backend, now)
 
     def restore(self, backend: Backend, now: float) -> Sequence[Lease]:
@@ -233,7 +224,7 @@ class Fleet:
         assert len(self.backends) > 1, "a fleet has at least one backend"
         backend.is_draining = backend.is_gone = True
         self._assemble([one for one in self.backends if one is not backend], now)
-        self._hasten_trials(now)
+        self._care.hasten_trials(now)
         return self._serve_queue(now)
 
     def adopt(self, backend: Backend, spec: BackendSpec, now: float) -> Sequence[Lease]:
@@ -256,7 +247,7 @@ class Fleet:
         if any(backend.is_eligible and backend.in_flight < backend.limiter.sure for backend in self.backends):
             return 0.0
         wait_s = self._forecast.wait_s(self._queue.work_ahead_of(ticket) + 1, now)
-        return max(0.0, self._trial_at - now) if wait_s == math.inf else wait_s
+        return max(0.0, self._care.trial_at - now) if wait_s == math.inf else wait_s
 
     def can_meet(self, ticket: Ticket, deadline: float, now: float) -> bool:
         """Whether the ticket, coming now, can be expected to be answered by `deadline` (on the clock of `now`)."""
@@ -284,7 +275,8 @@ class Fleet:
         for backend in self.backends:
             self._roster.refresh(backend)
         self._forecast = Forecast(self.backends)
-        self._schedule_trial()
+        self._care.take_on(self.backends)
+        self._schedule()
 
     def _choose_untried(self, ticket: Ticket, now: float) -> Backend | None:
         """Choose for a retry: no tried backend while an untried one is in service."""
@@ -315,39 +307,8 @@ class Fleet:
         self._roster.refresh(backend)
         return lease
 
-    def _judge(self, lease: Lease, outcome: Outcome, now: float) -> None:
-        """Let the outcome move the backend's health, if the lease is of the present era."""
-        health = lease.backend.health
-        if lease.era != health.era:
-            return
-        event = health.note(outcome)
-        if outcome is Outcome.SILENT and lease.backend.replied_at > lease.granted_at:
-            event = Event.NOTHING  # it has answered others since: one request is stuck, not the backend
-        if health.may_be_spared(event) and not self._has_other_up(lease.backend):
-            event = Event.SPARED
-        self._move(lease.backend, event, now)
-
-    def _move(self, backend: Backend, event: Event, now: float) -> None:
-        was = backend.health.state
-        if backend.health.move(event, now, self._rng):
-            self.news.health_moved(backend, was, event, now)
-            self._hasten_trials(now)
-
-    def _hasten_trials(self, now: float) -> None:
-        """With nobody in service who answers, wait no longer for a trial than after a refused connection."""
-        if self._silence.nobody_answers or not any(backend.is_in_service for backend in self.backends):
-            for backend in self.backends:
-                backend.health.hasten(now)
-        self._schedule_trial()
-
-    def _has_other_up(self, backend: Backend) -> bool:
-        others = (b for b in self.backends if b is not backend)
-        return any(b.health.state is State.UP and not b.is_draining for b in others)
-
-    def _schedule_trial(self) -> None:
-        ejected = (b.health for b in self.backends if b.health.state is State.EJECTED)
-        self._trial_at = min((health.retry_at for health in ejected), default=math.inf)
-        self.next_event_at = min(self._trial_at, self._hold_until)
+    def _schedule(self) -> None:
+        self.next_event_at = min(self._care.trial_at, self._hold_until)
 
     def _schedule_release(self, now: float) -> None:
         """Note when the first in line is to be let go, if it is held."""
@@ -355,7 +316,7 @@ class Fleet:
         if hold_s < math.inf and (first := self._queue.first_newcomer(now)):
             due = max(first.arrived_at + hold_s, now + SHORTEST_TIMER_S)
         self._hold_until = due
-        self.next_event_at = min(self._trial_at, due)
+        self.next_event_at = min(self._care.trial_at, due)
 
     def _react(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Bring the roster up to date with the backend, then serve the queue as far as slots go."""
