@@ -139,7 +139,7 @@ OPTIONS: tuple[Option, ...] = (
         "policy",
         choice(*get_args(PolicyName)),
         "Who serves next",
-        "how a backend is chosen",
+        "how a backend is chosen; in TCP mode queue needs limits that are told, else it is least-outstanding",
         "policy",
         commands=_EVERY,
     ),
