@@ -25,7 +25,9 @@ from ocr_tcp_lb.relay.server import Server
 
 T = TypeVar("T")
 PATIENCE_S = 8.0
-replaces_a_part = pytest.mark.skipif(is_compiled(), reason="replaces a part of what is compiled, which cannot be done")
+replaces_a_part = pytest.mark.skipif(
+    is_compiled(), reason="stands in for a part of what is compiled, which cannot be done"
+)
 LOCALHOST = TcpAddress("127.0.0.1", 0)
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

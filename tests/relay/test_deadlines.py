@@ -6,7 +6,7 @@ from typing import Any
 
 from ocr_tcp_lb.relay.deadlines import NEVER, Deadlines
 
-from .support import until
+from .support import replaces_a_part, until
 
 
 @dataclass(eq=False)
@@ -23,6 +23,7 @@ class Thing:
         self.fired.append(self.expired)
 
 
+@replaces_a_part
 async def test_passed_deadline_expires_once_and_never_early() -> None:
     loop = asyncio.get_running_loop()
     deadlines = Deadlines(loop, 0.01)
@@ -54,6 +55,7 @@ async def test_released_things_are_left_alone() -> None:
     deadlines.close()
 
 
+@replaces_a_part
 async def test_one_that_leaves_while_others_are_told_does_no_harm() -> None:
     loop = asyncio.get_running_loop()
     deadlines = Deadlines(loop, 0.01)

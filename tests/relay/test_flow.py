@@ -18,7 +18,7 @@ from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import ReplyError
 from ocr_tcp_lb.wire.head import Framing
 
-from .support import chunked, pattern
+from .support import chunked, pattern, replaces_a_part
 
 
 class Line:
@@ -122,6 +122,7 @@ async def test_body_until_the_close_ends_with_it(line: Line) -> None:
     assert flow.done
 
 
+@replaces_a_part
 async def test_a_talk_is_copied_and_only_its_bulk_spliced(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     borrowed: list[Pipe | None] = []
     borrow = line.pipes.borrow
@@ -229,6 +230,7 @@ async def test_sink_that_takes_nothing_stops_the_reading(line: Line) -> None:
     flow.close()
 
 
+@replaces_a_part
 async def test_flow_lets_others_have_their_turn(line: Line) -> None:
     flow = line.flow(Framing.LENGTH, left=1 << 40)
     turns = 0
