@@ -17,7 +17,7 @@ from ocr_tcp_lb.relay.upload import SMALL_SLAB_BYTES, STREAMED_SHARE, Upload, re
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.requests import RequestParser
 
-from .support import chunked, pattern
+from .support import chunked, pattern, replaces_a_part
 
 HEAD = b"POST / HTTP/1.1\r\nHost: b\r\n\r\n"  # what the backend gets; its contents do not matter here
 
@@ -205,6 +205,7 @@ async def test_body_that_comes_at_once_is_held_in_few_pieces(desk: Desk) -> None
     upload.close()
 
 
+@replaces_a_part
 @pytest.mark.parametrize(("chunk", "most"), [(b"1\r\nx\r\n", FINE_READ_BYTES), (chunked(bytes(4000))[:-5], SLAB_BYTES)])
 @pytest.mark.parametrize("held", [True, False])
 async def test_tiny_chunks_are_read_in_small_helpings(
