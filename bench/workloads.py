@@ -83,6 +83,7 @@ def plain_get(number: int) -> bytes:
 
 
 EVERYTHING_OFF = ("--health-interval", "0")
+WATCHED = ("--admin", "127.0.0.1:0", "--health-interval", "2")
 EVERYTHING_ON = ("--access-log", "json", "--admin", "127.0.0.1:0", "--health-interval", "2")
 
 WORKLOADS = (
@@ -189,7 +190,11 @@ WORKLOADS = (
         64,
         plain_get,
         peers=("ours", "ours-other"),
-        variants=(Variant("all off", options=EVERYTHING_OFF), Variant("all on", options=EVERYTHING_ON)),
+        variants=(
+            Variant("all off", options=EVERYTHING_OFF),
+            Variant("metrics and health checks", options=WATCHED),
+            Variant("all on", options=EVERYTHING_ON),
+        ),
     ),
     Workload("hop", "1 KB GET by one client", 3_000, 1, plain_get, peers=("direct", *PROXIES, "ours-asyncio")),
     Workload(
