@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import workloads
+from bench import stored, workloads
 from bench.figures import BASELINE, by_contestant, median, ratios
 from bench.runner import Sample
 from bench.sim_picture import STYLE, text
@@ -107,10 +107,8 @@ def mark(peer: str, x: float, y: float, value: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    from bench import report
-
     result, out = map(Path, arguments)
-    samples, where = report.read(result)
+    samples, where = stored.read(result)
     out.parent.mkdir(exist_ok=True)
     out.write_text(picture(samples, f"{where.command}: {where.machine}, {where.date}"))
     return 0

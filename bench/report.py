@@ -1,30 +1,18 @@
 """What a run found, for people (Markdown and a picture) and for programs (JSON, with every single sample)."""
 
 import datetime
-import json
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import peers, picture, workloads
+from bench import peers, picture, stored, workloads
 from bench.figures import BASELINE, added_ms, by_contestant, ratios, spread
 from bench.runner import Sample
+from bench.stored import Conditions
 from bench.summary import summary
 
 ENOUGH_FOR_P999 = 1000  # requests a turn; with fewer, it would be the slowest one
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """Where, when and how the run was made."""
-
-    command: str
-    date: str
-    machine: str
-    load_average: float
-    versions: dict[str, str]
 
 
 def conditions(command: str, versions: dict[str, str]) -> Conditions:
@@ -119,15 +107,8 @@ def write(directory: Path, samples: Sequence[Sample], where: Conditions, left_ou
     """Write the JSON, the Markdown and the picture; return the Markdown's path."""
     directory.mkdir(parents=True, exist_ok=True)
     stem = directory / f"cpu-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
-    data = {"conditions": asdict(where), "left_out": list(left_out), "samples": [asdict(sample) for sample in samples]}
-    stem.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
+    stored.write(stem.with_suffix(".json"), samples, where, left_out)
     stem.with_suffix(".md").write_text(markdown(samples, where, left_out))
     if drawn := picture.picture(samples, f"{where.machine}, {where.date}"):
         stem.with_suffix(".svg").write_text(drawn)
     return stem.with_suffix(".md")
-
-
-def read(path: Path) -> tuple[list[Sample], Conditions]:
-    """What `write` wrote as JSON."""
-    data = json.loads(path.read_text())
-    return [Sample(**one) for one in data["samples"]], Conditions(**data["conditions"])

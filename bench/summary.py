@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import workloads
+from bench import stored, workloads
 from bench.figures import BASELINE, by_contestant, median, ratios
 from bench.runner import Sample
 
@@ -39,9 +39,7 @@ def _number(value: float | None) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    from bench import report
-
-    samples, where = report.read(Path(arguments[0]))
+    samples, where = stored.read(Path(arguments[0]))
     print("\n".join([*summary(samples), "", f"`{where.command}`: {where.machine}, {where.date}"]))
     return 0
 
