@@ -160,13 +160,14 @@ class Ride:
             self.record.bytes_out = reply.content_length
         self._log(ending)
 
-    def abandon(self) -> None:
-        """The balancer ends while the backend computes."""
+    def abandon(self, ending: str) -> None:
+        """Give back what is still held: the balancer ends while the backend computes, or a mistake of ours came up."""
         claim = self.claim
         assert claim is not None, "only who has departed can be abandoned"
-        self._connection.channel.close()
-        claim.settle(Outcome.CLIENT_LEFT)
-        self._log("cancelled")
+        if claim.lease is not None:
+            self._connection.channel.close()
+            claim.settle(Outcome.CLIENT_LEFT)
+        self._log(ending)
 
     def _log(self, ending: str) -> None:
         record = self.record

@@ -7,6 +7,7 @@ coroutine awaited for each step took 1.5 us more.
 
 import logging
 import time
+from asyncio import CancelledError
 
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.client import Client
@@ -48,10 +49,11 @@ class Session:
                     try:
                         while not ride.has_news():
                             await client.wakeup
-                    except BaseException:
-                        ride.abandon()
+                        has_arrived = ride.arrive()
+                    except BaseException as error:
+                        ride.abandon("cancelled" if isinstance(error, CancelledError) else "internal_error")
                         raise
-                    persists = ride.arrive() or await self._go_on(ride)
+                    persists = has_arrived or await self._go_on(ride)
                 else:
                     persists = await Exchange(hub, client, head).run(ride.claim)
                 client.allow(hub.timeouts.idle_s)

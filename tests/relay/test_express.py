@@ -2,7 +2,9 @@
 
 import pytest
 
-from .support import GET, OK, House, chunked
+from ocr_tcp_lb.wire import ReplyHead, ReplyParser
+
+from .support import GET, OK, House, chunked, replaces_a_part
 
 REPLIES = {
     "whole": OK,
@@ -31,6 +33,30 @@ async def test_request_keeps_its_id_in_every_lane(house: House, sent: bytes) -> 
     record = await lb.record(1)
     assert (got.status, got.body, record.ending) == (200, b"ok", "ok")
     assert request.values(b"x-request-id") == got.values(b"x-request-id") == [record.request_id]
+
+
+@replaces_a_part
+@pytest.mark.parametrize(("owner", "name"), [(ReplyParser, "parse"), (ReplyHead, "forwarded")])
+async def test_mistake_of_ours_costs_one_connection_and_no_slot(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, owner: type, name: str
+) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend])
+    client = await lb.client()
+    await client.send(GET)
+    peer = await backend.accept()
+    await peer.read_message()
+    await peer.send(OK)
+    await client.read_message()
+    monkeypatch.setattr(owner, name, lambda *_, **__: 1 / 0)
+    await client.send(GET)
+    await peer.read_message()
+    await peer.send(OK)
+    assert await client.ended()
+    assert (await lb.record(1)).ending == "internal_error"
+    assert lb.in_flight() == 0
+    assert "ZeroDivisionError" in caplog.text
+    caplog.clear()  # it was meant to be there
 
 
 async def test_reply_in_two_reads_is_one_reply(house: House) -> None:
