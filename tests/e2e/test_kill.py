@@ -120,7 +120,9 @@ def reconcile(outcome: dict[str, str], journals: list[Path], access_log: Path) -
     records = {record["id"]: record for record in map(json.loads, access_log.read_text().splitlines())}
     assert set(records) == set(outcome)
     for job in failed:
-        assert outcome[job] == "status 502"
+        # Killed between a reply's head and its body, it leaves one that the client sees break off.
+        was_cut = outcome[job] == "no answer: ChunkedEncodingError" and records[job]["end"] == "broken_reply"
+        assert outcome[job] == "status 502" or was_cut, (outcome[job], records[job])
         assert records[job]["backend"] == "b2"
         assert ran[0][0][job] == ran[2][0][job] == 0, f"{job} failed, and ran elsewhere"
     assert all(records[job]["status"] == 200 for job in outcome if job not in failed)
