@@ -1,6 +1,7 @@
 """Processes of a run: each started as our own child on a free loopback port, and ended by its own handle."""
 
 import json
+import random
 import resource
 import selectors
 import socket
@@ -18,6 +19,7 @@ from bench.load import DEADLINE_S, Order
 from bench.peers import Peer, Place
 
 ROOT = peers.ROOT
+PORTS = (10_240, 32_768)
 START_DEADLINE_S = 15.0
 END_DEADLINE_S = 10.0
 LOAD_DEADLINE_S = DEADLINE_S + 10
@@ -37,11 +39,17 @@ def raise_descriptor_limit() -> int:
 
 
 def free_port() -> int:
-    """A loopback port that nobody has now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A loopback port that nobody has now.
+
+    Below those that the kernel gives to whoever asks for any (ip_local_port_range begins at 32768): one of these would
+    often be somebody's before the child has it, and then somebody else answers in its place.
+    """
+    while True:
+        with socket.socket() as sock:
+            port = random.randrange(*PORTS)
+            with suppress(OSError):
+                sock.bind(("127.0.0.1", port))
+                return port
 
 
 def end(process: subprocess.Popen[Any]) -> None:
