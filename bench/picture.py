@@ -110,7 +110,7 @@ def main(arguments: Sequence[str]) -> int:
     result, out = map(Path, arguments)
     samples, where = stored.read(result)
     out.parent.mkdir(exist_ok=True)
-    out.write_text(picture(samples, f"{where.command}: {where.machine}, {where.date}"))
+    out.write_text(picture(samples, f"{where.machine}, {where.date}"))
     return 0
 
 
