@@ -62,11 +62,15 @@ class Fleet:
         self.patience = Patience()  # of hedged requests; told and asked by the caller
         self.hedges = 0
         self._queue = TicketQueue(queue_size)
-        self.next_event_at = math.inf  # when `tick` has something to do; each call below may bring it nearer
         self._sizes_due = -math.inf
         self._turn = 0
         self._hold_until = math.inf
         self._assemble([self._enlist(spec) for spec in specs], 0.0)
+
+    @property
+    def next_event_at(self) -> float:
+        """When `tick` has something to do; each call below may bring it nearer."""
+        return min(self._care.trial_at, self._hold_until)
 
     @property
     def waiting(self) -> int:
@@ -109,7 +113,6 @@ class Fleet:
         if outcome is not SERVED or not backend.health.is_untroubled:
             ticket.note(backend, outcome)
             self._care.judge(lease, outcome, now)
-            self._schedule()
         if not backend.is_gone:  # `_react` written out: this is the end of every request
             self._roster.refresh(backend)
         return self._serve_queue(now) if self._queue.count else ()
@@ -129,7 +132,6 @@ class Fleet:
         """
         if not self._care.prove(lease, now):
             return ()
-        self._schedule()
         return self._react(lease.backend, now)
 
     def tick(self, now: float) -> Sequence[Lease]:
@@ -148,7 +150,6 @@ class Fleet:
         """Take in a health check of an idle backend; see `Health.note_check`. Returns as `settle` does."""
         assert not backend.in_flight, "a backend with work in flight is busy, and not to be checked"
         self._care.check(backend, is_well, now, hold_s)
-        self._schedule()
         return self._react(backend, now)
 
     def review(self, now: float) -> Sequence[Lease]:
@@ -159,7 +160,6 @@ class Fleet:
         changed = self._care.review(self._forecast.service_s(now), now)
         for backend in changed:
             self._roster.refresh(backend)
-        self._schedule()
         return self._serve_queue(now) if changed and self._queue.count else ()
 
     def may_retry(self, ticket: Ticket, now: float) -> bool:
@@ -203,7 +203,6 @@ class Fleet:
         """Grant nothing more to the backend; what it has runs on. Returns as `settle` does."""
         backend.is_draining = True
         self._care.hasten_trials(now)
-        self._schedule()
         return self._react(backend, now)
 
     def restore(self, backend: Backend, now: float) -> Sequence[Lease]:
@@ -276,7 +275,6 @@ class Fleet:
             self._roster.refresh(backend)
         self._forecast = Forecast(self.backends)
         self._care.take_on(self.backends)
-        self._schedule()
 
     def _choose_untried(self, ticket: Ticket, now: float) -> Backend | None:
         """Choose for a retry: no tried backend while an untried one is in service."""
@@ -307,16 +305,12 @@ class Fleet:
         self._roster.refresh(backend)
         return lease
 
-    def _schedule(self) -> None:
-        self.next_event_at = min(self._care.trial_at, self._hold_until)
-
     def _schedule_release(self, now: float) -> None:
         """Note when the first in line is to be let go, if it is held."""
         due, hold_s = math.inf, self._roster.hold_s(now)
         if hold_s < math.inf and (first := self._queue.first_newcomer(now)):
             due = max(first.arrived_at + hold_s, now + SHORTEST_TIMER_S)
         self._hold_until = due
-        self.next_event_at = min(self._care.trial_at, due)
 
     def _react(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Bring the roster up to date with the backend, then serve the queue as far as slots go."""
