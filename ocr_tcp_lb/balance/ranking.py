@@ -86,21 +86,19 @@ class Ranking:
         # `is_eligible` written out: this runs twice a request
         is_shut = not backend.health.takes_requests or backend.is_draining or backend.is_silent
         number = place.entry = place.entry + 1
-        if is_shut or in_flight >= backend.limiter.limit:
-            pass
-        elif in_flight < sure:
-            heap = self._free
-            # The load is below 1, so that its sum with the step orders by step, then by load.
-            entry = (place.bucket + in_flight / sure, backend.last_turn, backend.number, number, place)
-            if heap and heap[0][-1].entry != heap[0][-2]:  # the top is void: most often the backend chosen last
-                heapq.heapreplace(heap, entry)
-            else:
-                self._put(heap, entry)
-            if place.booked_slots:
-                self._book(place, 0)
-            return
-        else:
+        if not is_shut and in_flight < backend.limiter.limit:
             load = in_flight / sure
+            if in_flight < sure:
+                heap = self._free
+                # The load is below 1, so that its sum with the step orders by step, then by load.
+                entry = (place.bucket + load, backend.last_turn, backend.number, number, place)
+                if heap and heap[0][-1].entry != heap[0][-2]:  # the top is void: most often the backend chosen last
+                    heapq.heapreplace(heap, entry)
+                else:
+                    self._put(heap, entry)
+                if place.booked_slots:
+                    self._book(place, 0)
+                return
             key = (in_flight > sure, place.bucket, load, backend.last_turn, backend.number, number, place)
             self._put(self._probes, key)
         slots = 0
