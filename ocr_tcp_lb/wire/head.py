@@ -95,11 +95,6 @@ class RequestHead:
         """Remember from now on what was written for whom: the head stands for many equal ones."""
         self._written = {}
 
-    @property
-    def remembered(self) -> int:
-        """For how many clients and targets it is remembered as it was written."""
-        return len(self._written or ())
-
     def forwarded(self, target: bytes, hop: Hop, request_id: bytes, *, expect: bool = False) -> bytes:
         """Write the head for a backend, always as HTTP/1.1; `expect` asks it to send 100 (Continue)."""
         written = self._written
