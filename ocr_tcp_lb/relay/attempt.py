@@ -27,8 +27,7 @@ def opening_of(hub: Hub, request: Request, upstream: Upstream) -> bytes:
     target = hub.router.rewritten(head, upstream.path)
     expect = head.expects_continue and request.passes_expectation
     message = head.forwarded(target, request.client.hop, request.record.request_id, expect=expect)
-    version = upstream.config.send_proxy
-    return header_for(request.client, version) + message if version else message
+    return header_for(request.client, upstream.config.send_proxy) + message
 
 
 class Attempt:

@@ -45,7 +45,9 @@ def _adopt(hub: Hub, client: Client, header: ProxyHeader) -> None:
     )
 
 
-def header_for(client: Client, version: proxy_protocol.Version) -> bytes:
-    """The header that introduces the client to a backend."""
+def header_for(client: Client, version: proxy_protocol.Version | None) -> bytes:
+    """The header that introduces the client to a backend; nothing for one that asks for none."""
+    if version is None:
+        return b""
     source, destination = client.endpoints()
     return proxy_protocol.write(version, source, destination)

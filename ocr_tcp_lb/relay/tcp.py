@@ -70,7 +70,7 @@ class TcpSession:
         record.backend = lease.backend.name
         outcome = Outcome.CLIENT_LEFT
         try:
-            introduction = self._introduction(lease.backend.name)
+            introduction = header_for(self._client, self._hub.upstreams[lease.backend.name].config.send_proxy)
             connection = await self._connect(lease.backend.name)
             self._hub.prove(lease)
             self._hub.begin_reply(lease)
@@ -86,10 +86,6 @@ class TcpSession:
         if not claim.may_try_another(failure, may_run_twice=False):
             raise failure.as_refusal() from failure
         return False
-
-    def _introduction(self, name: str) -> bytes:
-        version = self._hub.upstreams[name].config.send_proxy
-        return header_for(self._client, version) if version else b""
 
     async def _connect(self, name: str) -> BackendConnection:
         client = self._client
