@@ -4,7 +4,7 @@ import pytest
 
 from ocr_tcp_lb.wire import ReplyHead, ReplyParser
 
-from .support import GET, OK, House, chunked, replaces_a_part
+from .support import GET, OK, Balancer, House, Peer, chunked, replaces_a_part
 
 REPLIES = {
     "whole": OK,
@@ -14,8 +14,8 @@ REPLIES = {
 }
 
 
-@pytest.mark.parametrize("sent", REPLIES.values(), ids=REPLIES)
-async def test_request_keeps_its_id_in_every_lane(house: House, sent: bytes) -> None:
+async def served_once(house: House) -> tuple[Balancer, Peer, Peer]:
+    """Balancer, client and backend after a first request: the next one may take the express lane."""
     backend = house.backend()
     lb = house.balancer([backend])
     client = await lb.client()
@@ -23,7 +23,13 @@ async def test_request_keeps_its_id_in_every_lane(house: House, sent: bytes) -> 
     peer = await backend.accept()
     await peer.read_message()
     await peer.send(OK)
-    await client.read_message()  # now there is an idle connection: the next request may take the express lane
+    await client.read_message()
+    return lb, client, peer
+
+
+@pytest.mark.parametrize("sent", REPLIES.values(), ids=REPLIES)
+async def test_request_keeps_its_id_in_every_lane(house: House, sent: bytes) -> None:
+    lb, client, peer = await served_once(house)
     await client.send(GET)
     request = await peer.read_message()
     await peer.send(sent)
@@ -40,14 +46,7 @@ async def test_request_keeps_its_id_in_every_lane(house: House, sent: bytes) -> 
 async def test_mistake_of_ours_costs_one_connection_and_no_slot(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, owner: type, name: str
 ) -> None:
-    backend = house.backend()
-    lb = house.balancer([backend])
-    client = await lb.client()
-    await client.send(GET)
-    peer = await backend.accept()
-    await peer.read_message()
-    await peer.send(OK)
-    await client.read_message()
+    lb, client, peer = await served_once(house)
     monkeypatch.setattr(owner, name, lambda *_, **__: 1 / 0)
     await client.send(GET)
     await peer.read_message()
