@@ -1,7 +1,6 @@
 """Processes of a run: each started as our own child on a free loopback port, and ended by its own handle."""
 
 import json
-import random
 import resource
 import selectors
 import socket
@@ -17,9 +16,9 @@ from typing import IO, Any
 from bench import peers
 from bench.load import DEADLINE_S, Order
 from bench.peers import Peer, Place
+from bench.ports import free_port
 
 ROOT = peers.ROOT
-PORTS = (10_240, 32_768)
 START_DEADLINE_S = 15.0
 END_DEADLINE_S = 10.0
 LOAD_DEADLINE_S = DEADLINE_S + 10
@@ -36,20 +35,6 @@ def raise_descriptor_limit() -> int:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return sys.maxsize if hard == resource.RLIM_INFINITY else hard
-
-
-def free_port() -> int:
-    """A loopback port that nobody has now.
-
-    Below those that the kernel gives to whoever asks for any (ip_local_port_range begins at 32768): one of these would
-    often be somebody's before the child has it, and then somebody else answers in its place.
-    """
-    while True:
-        with socket.socket() as sock:
-            port = random.randrange(*PORTS)
-            with suppress(OSError):
-                sock.bind(("127.0.0.1", port))
-                return port
 
 
 def end(process: subprocess.Popen[Any]) -> None:

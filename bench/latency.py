@@ -26,9 +26,10 @@ from pathlib import Path
 from typing import cast
 
 from bench import loops
-from bench.children import ROOT, BenchError, end, free_port
+from bench.children import ROOT, BenchError, end
 from bench.live_peers import LIVE_PEERS, LivePeer, Site
 from bench.live_workers import to_json
+from bench.ports import free_port
 from bench.sim_engine import Ideal, Request, Scheduler, Simulation
 from bench.sim_fleets import FLEETS, RESPONSE_TIMEOUT_S, Arrival, FleetCase
 from bench.sim_workers import WorkerSpec

@@ -1,6 +1,5 @@
 import os
 import queue
-import random
 import signal
 import socket
 import subprocess
@@ -9,20 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
+from bench.ports import free_port
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.demo.crew import Crew, DemoError
-
-
-def free_port() -> int:
-    """A port where nobody listens now; below those that the kernel gives to whoever asks for any."""
-    while True:
-        port = random.randrange(10_240, 32_768)
-        with socket.socket() as sock:
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def backends(*ports: int) -> list[BackendConfig]:

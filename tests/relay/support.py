@@ -6,7 +6,6 @@ wait is bounded by `PATIENCE_S`, so that a stuck balancer fails the test at the 
 
 import asyncio
 import os
-import random
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -401,22 +400,6 @@ class House:
             await backend.close()
         for balancer in self.balancers:
             await balancer.close()
-
-
-def free_port() -> int:
-    """A port where nobody listens now, and where nobody comes to by chance.
-
-    Below those that the kernel gives to whoever asks for any (ip_local_port_range begins at 32768): one of these may be
-    another's a moment later, and other tests run on this machine at the same time.
-    """
-    while True:
-        port = random.randrange(10_240, 32_768)
-        with socket.socket() as sock:
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def open_descriptors() -> dict[int, str]:

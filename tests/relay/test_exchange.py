@@ -5,9 +5,10 @@ import json
 
 import pytest
 
+from bench.ports import free_port
 from ocr_tcp_lb.config import BackendConfig, Limits, QueueConfig, Timeouts
 
-from .support import GET, OK, House, Message, chunked, free_port, pattern, post, reply, until
+from .support import GET, OK, House, Message, chunked, pattern, post, reply, until
 
 SMALL_BUFFER = Limits(request_buffer_bytes=64 * 1024)
 

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
+from bench.ports import free_port
 from ocr_tcp_lb.config import BackendConfig, Limits, Timeouts
 
-from .support import GET, OK, Balancer, House, Peer, chunked, free_port, pattern, post, reply, until
+from .support import GET, OK, Balancer, House, Peer, chunked, pattern, post, reply, until
 
 LEAST_S = 0.05
 SOON = Timeouts(connect_s=0.2)  # the sweep keeps limits to a tenth of the shortest

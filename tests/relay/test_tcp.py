@@ -6,10 +6,11 @@ import time
 
 import pytest
 
+from bench.ports import free_port
 from ocr_tcp_lb.config import BackendConfig, QueueConfig, Timeouts
 from ocr_tcp_lb.relay import tcp as tcp_module
 
-from .support import Balancer, House, Peer, free_port, pattern, until
+from .support import Balancer, House, Peer, pattern, until
 
 
 async def test_connection_is_passed_on_as_it_is(house: House) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
+from bench.ports import free_port
 from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.relay.failures import AttemptFailed
 from ocr_tcp_lb.relay.readiness import Wakeup
 from ocr_tcp_lb.relay.upstream import MOST_IDLE, BackendConnection, Upstream
 
-from .support import House, Peer, ScriptedBackend, driven, free_port, until
+from .support import House, Peer, ScriptedBackend, driven, until
 
 
 def never() -> bool:
