@@ -16,11 +16,12 @@ def readiness(status: Status) -> tuple[str, Mood]:
 
 def state(backend: Status) -> tuple[list[str], Mood]:
     """What a backend is, the most telling first."""
-    words = [backend["state"]]
+    is_passed_over = backend["is_silent"] and backend["state"] == "up"
+    words = ["silent" if is_passed_over else backend["state"]]
     if backend["trial_in_s"] is not None:
         words.append(f"trial in {backend['trial_in_s']:.0f} s")
     if not backend["is_draining"]:
-        return words, _MOODS.get(backend["state"], "fair")
+        return words, _MOODS.get(words[0], "fair")
     return ["draining", *words[backend["state"] == "up" :]], "fair"
 
 

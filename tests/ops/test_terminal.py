@@ -14,8 +14,9 @@ import pytest
 from ocr_tcp_lb.ops.terminal import draw, watch
 
 BACKEND = {
-    "name": "b1", "state": "up", "is_draining": False, "in_flight": 2, "limit": 4, "service_ms": 231.4,
-    "p95_ms": 1234.5, "requests": 12345, "errors": 3, "url": "http://127.0.0.1:5000/get_ocr", "trial_in_s": None,
+    "name": "b1", "state": "up", "is_draining": False, "is_silent": False, "in_flight": 2, "limit": 4,
+    "service_ms": 231.4, "p95_ms": 1234.5, "requests": 12345, "errors": 3, "url": "http://127.0.0.1:5000/get_ocr",
+    "trial_in_s": None,
 }  # fmt: skip
 STATUS: dict[str, Any] = {
     "version": "1.2.3", "mode": "http", "policy": "queue", "loop": "uvloop", "listen": ["0.0.0.0:4999"],
@@ -42,6 +43,7 @@ def test_one_look_tells_everything() -> None:
     [
         ({"state": "ejected", "trial_in_s": 3.4}, "ejected, trial in 3 s"),
         ({"is_draining": True}, " draining "),
+        ({"is_silent": True}, " silent "),
         ({"is_draining": True, "state": "trial"}, " draining, trial "),
         ({"limit": None}, " 2/auto "),
         ({"limit": 100}, " 2/100 "),

@@ -6,7 +6,7 @@ import pytest
 
 from ocr_tcp_lb.ops import words
 
-UP: dict[str, Any] = {"state": "up", "is_draining": False, "trial_in_s": None}
+UP: dict[str, Any] = {"state": "up", "is_draining": False, "is_silent": False, "trial_in_s": None}
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,8 @@ UP: dict[str, Any] = {"state": "up", "is_draining": False, "trial_in_s": None}
         ({}, ["up"], "good"),
         ({"state": "ejected", "trial_in_s": 3.4}, ["ejected", "trial in 3 s"], "bad"),
         ({"state": "trial"}, ["trial"], "fair"),
+        ({"is_silent": True}, ["silent"], "fair"),
+        ({"state": "ejected", "trial_in_s": 3.4, "is_silent": True}, ["ejected", "trial in 3 s"], "bad"),
         ({"is_draining": True}, ["draining"], "fair"),
         ({"state": "ejected", "trial_in_s": 3.4, "is_draining": True}, ["draining", "ejected", "trial in 3 s"], "fair"),
     ],
