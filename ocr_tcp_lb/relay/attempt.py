@@ -48,7 +48,7 @@ class Attempt:
         """Carry the request to the backend and its reply to the client.
 
         An idle connection that proves stale is replaced by a new one, if the request may be sent again. With
-        `begun`, the attempt is under way: all of the request was sent, and something, perhaps, was received.
+        `begun`, the attempt is under way: the upload has started, and something, perhaps, was received.
         """
         if begun is not None:
             return await self._run(begun.connection, begun)
@@ -94,7 +94,6 @@ class Attempt:
         """Go on with what was begun elsewhere."""
         if self._request.client.expired:
             raise self._silent()
-        self._request.upload.was_sent(begun.sent)
         begun.connection.channel.readable = True
         if begun.data:
             answer.take_in(begun.data)

@@ -1,4 +1,4 @@
-"""One request and its answer: gather the body, obtain a lease, attempt, again where that is safe, settle, log.
+"""One request and its answer: obtain a lease, attempt, again where that is safe, settle, log.
 
 However it ends, it passes the one ending in `run`: memory is given back and one record is written. Every lease is
 settled in `_serve`, exactly once, on cancellation too; those of a hedged attempt that it does not pass on, in `runner`.
@@ -11,7 +11,8 @@ from ocr_tcp_lb.balance.lease import Lease, Outcome
 from ocr_tcp_lb.relay.attempt import Attempt
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client
-from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal, ReplyBroken, SourceBroke
+from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal, ReplyBroken
+from ocr_tcp_lb.relay.gathering import Gathering
 from ocr_tcp_lb.relay.hedge import HedgedAttempt
 from ocr_tcp_lb.relay.held_body import HeldBody
 from ocr_tcp_lb.relay.hub import Hub
@@ -21,19 +22,22 @@ from ocr_tcp_lb.relay.upload import Upload, receive
 from ocr_tcp_lb.relay.waiting import obtain
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import RequestHead
-from ocr_tcp_lb.wire.replies import CONTINUE, error_reply
+from ocr_tcp_lb.wire.replies import error_reply
 
 
 class Exchange:
-    """One request of one client, from its parsed head to its log record."""
+    """One request of one client, from its parsed head, and what was gathered of its body, to its log record."""
 
-    __slots__ = ("_client", "_head", "_hub", "_persists", "_record", "_upload")
+    __slots__ = ("_client", "_gathering", "_head", "_hub", "_persists", "_record", "_upload")
 
-    def __init__(self, hub: Hub, client: Client, head: RequestHead, record: Record | None = None) -> None:
+    def __init__(
+        self, hub: Hub, client: Client, head: RequestHead, gathering: Gathering | None, record: Record | None = None
+    ) -> None:
         """Take the request; with the record (and so the id) of the express lane, where it went out already."""
         self._hub = hub
         self._client = client
         self._head = head
+        self._gathering = gathering  # None: all of the body came along with the head
         self._upload: HeldBody | Upload | None = None
         self._persists = False
         self._record = record or Record(
@@ -46,11 +50,9 @@ class Exchange:
         What the express lane began is taken up: its claim, be it a lease or a place in the queue, and its attempt.
         """
         record = self._record
-        record.began = time.monotonic() if claim is None else claim.arrived_at
         try:
-            request = self._receive()
-            if not request.upload.is_gathered and not request.passes_expectation:
-                await self._gather(request)
+            record.began = self._began(claim)
+            request = self._receive(begun)
             await self._serve(request, claim or Claim(self._hub, self._client, self._head), begun)
         except (RequestError, Refusal) as refusal:
             if record.answered:  # a reply is under way already: a second one would be taken for a part of it
@@ -83,30 +85,24 @@ class Exchange:
         record.ended = record.ended or time.monotonic()
         self._hub.on_record(record)
 
-    def _receive(self) -> Request:
-        """Begin with the body; in most cases all of it came along with the head."""
-        hub, client, head = self._hub, self._client, self._head
-        upload = self._upload = receive(client.channel, head, client.inbox, hub.slabs, hub.limits)
-        client.inbox = upload.take_surplus()
-        return Request(hub, client, head, upload, self._record)
+    def _began(self, claim: Claim | None) -> float:
+        if self._gathering is not None:
+            return self._gathering.began_at
+        return time.monotonic() if claim is None else claim.arrived_at
 
-    async def _gather(self, request: Request) -> None:
-        """Take in the body, as much as may be held, before any backend is bothered."""
-        client, upload, idle_s = self._client, request.upload, self._hub.timeouts.idle_s
-        client.allow(idle_s)
-        if self._head.expects_continue and not upload.gathered:
-            await client.send_all(CONTINUE)
-        try:
-            while not upload.gather():
-                client.allow(idle_s)
-                if client.channel.readable:  # it sends faster than we understand: others have their turn
-                    client.wakeup.fire_soon()
-                    await client.wakeup
-                elif not await client.wait_readable():
-                    raise RequestError(408, "body_timeout", "the request's body did not arrive in time")
-        except SourceBroke as error:
-            raise ClientGone(str(error)) from error
-        client.inbox = upload.take_surplus()
+    def _receive(self, begun: Begun | None) -> Request:
+        """Take over the body; raises what went wrong while it was gathered."""
+        hub, client, head, gathering = self._hub, self._client, self._head, self._gathering
+        if gathering is not None:
+            self._upload = gathering.upload
+            if gathering.failure is not None:
+                raise gathering.failure
+        if self._upload is None:
+            self._upload = receive(client.channel, head, client.inbox, hub.slabs, hub.limits)
+            client.inbox = self._upload.take_surplus()
+            if begun is not None:
+                self._upload.was_sent(begun.sent)
+        return Request(hub, client, head, self._upload, self._record)
 
     async def _serve(self, request: Request, claim: Claim, begun: Begun | None = None) -> None:
         """Try one backend after the other until one has answered, or no other may be tried."""

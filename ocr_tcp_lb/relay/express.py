@@ -1,4 +1,4 @@
-"""The express lane: a small request, a backend that is free and connected, a small reply.
+"""The express lane: a request whose body is here, a backend that is free and connected, a small reply.
 
 The same steps as `exchange` and `attempt`, in one straight line, without the objects that only waiting, streaming
 and failing need. Most requests of keep-alive clients go through here; whatever does not go as expected goes on
@@ -14,8 +14,9 @@ from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client
-from ocr_tcp_lb.relay.failures import Refusal
+from ocr_tcp_lb.relay.failures import Refusal, SinkBroke
 from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES
+from ocr_tcp_lb.relay.gathering import Gathering
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.request import OUTCOMES, Begun, own_fields
@@ -33,17 +34,18 @@ class Ride:
     """One request that may take the express lane.
 
     `depart` first. If that is True: `arrive` once there is news, or `abandon`. If that is not True: an Exchange goes on
-    with what `begun` returns, or the client is slow (`unsent`, then `end`), or it is to be closed.
+    with what has `begun`, or the client is slow (`unsent`, then `end`), or it is to be closed.
     """
 
     __slots__ = (
         "_client",
         "_connection",
-        "_data",
         "_hub",
         "_reply",
         "_sent",
+        "begun",
         "claim",
+        "gathering",
         "head",
         "persists",
         "record",
@@ -54,23 +56,23 @@ class Ride:
     persists: bool  # the client's connection may carry another request
     unsent: bytes  # what the client did not take of its reply
     _connection: BackendConnection
-    _sent: int  # bytes of the request, all of which the backend took
-    _data: bytes  # what the backend said
-    _reply: ReplyHead | None  # which is this, if it is all of a reply
+    _sent: int  # bytes of the request that the backend took
+    _reply: ReplyHead | None  # what the backend said, if it is all of a reply
 
-    def __init__(self, hub: Hub, client: Client, head: RequestHead) -> None:
+    def __init__(self, hub: Hub, client: Client, head: RequestHead, gathering: Gathering | None) -> None:
         self._hub = hub
         self._client = client
         self.head = head
+        self.gathering = gathering  # None: all of the body came along with the head
         self.claim: Claim | None = None  # once there is one, be it a lease or a place in the queue
+        self.begun: Begun | None = None  # the attempt as far as it came, for an Exchange to go on with
 
     def depart(self) -> bool:
         """Send the request to a backend that is free and connected; False when that cannot be done at once."""
-        hub, client, head = self._hub, self._client, self.head
-        length = head.content_length
-        if head.framing is Framing.CHUNKED or length > len(client.inbox) or length > hub.limits.body_bytes:
-            return False
+        hub, client, head, gathering = self._hub, self._client, self.head, self.gathering
         if head.upgrade or not hub.express:
+            return False
+        if head.content_length > hub.limits.body_bytes or not (gathering is None or gathering.is_whole):
             return False
         claim = Claim(hub, client, head)
         try:
@@ -88,31 +90,54 @@ class Ride:
         return self._send_request(claim.arrived_at)
 
     def _send_request(self, now: float) -> bool:
-        """Send head and body with one system call, and wait for the reply; False with the connection closed.
-
-        It was dead then already, or took only a part of the request, on which no backend acts.
-        """
+        """Send head and body with one system call, and wait for the reply."""
         hub, client, head, connection = self._hub, self._client, self.head, self._connection
         record = self.record = Record(client.address, head.request_id or hub.new_request_id(), head.method, head.target)
         record.began = record.asked = record.leased = record.connected = now
         target = hub.router.rewritten(head, connection.upstream.path)
         message = head.forwarded(target, client.hop, record.request_id)
-        if head.content_length:
-            message += client.inbox[: head.content_length]
-        self._sent = len(message)
+        if not (self._send(message) if self.gathering is None else self._send_gathered(message, self.gathering)):
+            return False
         channel = connection.channel
+        if not channel.is_watched:
+            channel.want_read()
+        if not client.channel.is_watched:
+            client.channel.want_read()
+        client.allow(hub.timeouts.response_s)
+        return True
+
+    def _send(self, message: bytes) -> bool:
+        """Send the head and the body that came along; False with the connection closed.
+
+        It was dead then already, or took only a part of the request, on which no backend acts.
+        """
+        if self.head.content_length:
+            message += self._client.inbox[: self.head.content_length]
+        self._sent = len(message)
+        channel = self._connection.channel
         try:
             if channel.sock.send(message) == self._sent:
-                if not channel.is_watched:
-                    channel.want_read()
-                if not client.channel.is_watched:
-                    client.channel.want_read()
-                client.allow(hub.timeouts.response_s)
                 return True
         except OSError:
             pass
         channel.close()
         return False
+
+    def _send_gathered(self, message: bytes, gathering: Gathering) -> bool:
+        """Send the head and the gathered body; False with the connection closed, or what is left for the Exchange."""
+        upload, channel = gathering.upload, self._connection.channel
+        assert upload is not None, "what is whole was gathered"
+        self.record.began = gathering.began_at
+        upload.start(message)
+        try:
+            upload.pump(channel, self._hub.pipes)
+        except SinkBroke:
+            channel.close()
+            return False
+        self._sent = upload.bytes_sent
+        if not upload.over:
+            self.begun = Begun(self._connection, self._sent, b"")
+        return upload.over
 
     def has_news(self) -> bool:
         """Whether to look: the backend said something, or the client did, or time is up."""
@@ -121,13 +146,15 @@ class Ride:
     def arrive(self) -> bool:
         """Free the backend, give the client its answer; True when that is done and the client may ask again."""
         client, head, record = self._client, self.head, self.record
-        self._data = data = self._read()
+        data = self._read()
         self._reply = reply = self._whole_reply(data)
         if reply is None:
+            self.begun = Begun(self._connection, self._sent, data)
             return False
         record.answered = time.monotonic()
         self._free_backend(reply)
-        client.inbox = client.inbox[head.content_length :]
+        if self.gathering is None:
+            client.inbox = client.inbox[head.content_length :]
         self.persists = persists = head.keep_alive and not self._hub.draining
         own = own_fields(record, record.answered)
         message = reply.forwarded(minor=head.minor, close=not persists, extra=own)
@@ -147,10 +174,6 @@ class Ride:
         self.end("ok")
         return persists
 
-    def begun(self) -> Begun | None:
-        """The attempt as far as it came, for an Exchange to go on with; None if the whole reply arrived."""
-        return Begun(self._connection, self._sent, self._data) if self._reply is None else None
-
     def end(self, ending: str) -> None:
         """The client has all of its reply, or will not have it; the backend was freed before."""
         reply = self._reply
@@ -167,6 +190,8 @@ class Ride:
         if claim.lease is not None:
             self._connection.channel.close()
             claim.settle(Outcome.CLIENT_LEFT)
+        if self.gathering is not None:
+            self.gathering.close()
         self._log(ending)
 
     def _log(self, ending: str) -> None:
@@ -174,7 +199,7 @@ class Ride:
         record.ending = ending
         record.backend = self._connection.upstream.config.name
         record.attempts = 1
-        record.bytes_in = self.head.content_length
+        record.bytes_in = self.head.content_length if self.gathering is None else self.gathering.bytes_taken
         record.ended = time.monotonic()
         self._hub.on_record(record)
 
@@ -215,5 +240,7 @@ class Ride:
             connection.channel.close()
         assert claim is not None, "only who has departed arrives"
         assert claim.lease is not None, "a claim holds its lease until it is settled"
+        if self.gathering is not None:
+            self.gathering.close()  # nobody will ask for this body again
         claim.lease.answered_at = self.record.answered
         claim.settle(OUTCOMES.get(reply.status // 100, Outcome.SERVED))

@@ -150,7 +150,9 @@ class HedgedAttempt:
         self._attempt = Attempt(hub, request, hub.upstreams[lease.backend.name])
         request.client.allow(hub.timeouts.response_s)
         try:
-            return await self._attempt.run(winner.take_over(request.client.wakeup))
+            begun = winner.take_over(request.client.wakeup)
+            request.upload.was_sent(begun.sent)
+            return await self._attempt.run(begun)
         finally:
             request.record.connected = winner.connected_at
 

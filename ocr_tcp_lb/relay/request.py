@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 from ocr_tcp_lb.balance.lease import Lease, Outcome
 from ocr_tcp_lb.relay.client import Client
+from ocr_tcp_lb.relay.gathering import passes_expectation
 from ocr_tcp_lb.relay.held_body import HeldBody
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.upload import Upload
 from ocr_tcp_lb.relay.upstream import BackendConnection
-from ocr_tcp_lb.wire.framing import Framing
 from ocr_tcp_lb.wire.head import RequestHead
 
 # What a reply's class of status says of its backend: 4xx is the client's doing and teaches nothing about speed.
@@ -51,13 +51,8 @@ class Request:
 
     @property
     def passes_expectation(self) -> bool:
-        """Whether `Expect: 100-continue` is the backend's to answer: the body is more than we would hold anyway."""
-        head = self.head
-        return (
-            head.expects_continue
-            and head.framing is Framing.LENGTH
-            and head.content_length > self._hub.limits.request_buffer_bytes
-        )
+        """Whether `Expect: 100-continue` is the backend's to answer."""
+        return passes_expectation(self._hub, self.head)
 
     @property
     def may_run_twice(self) -> bool:
@@ -66,7 +61,7 @@ class Request:
 
 
 class Begun(NamedTuple):
-    """An attempt that is under way: `sent` bytes, the whole request, went out; `data` came back so far."""
+    """An attempt that is under way: `sent` bytes of the request went out; `data` came back so far."""
 
     connection: BackendConnection
     sent: int

@@ -8,12 +8,15 @@ coroutine awaited for each step took 1.5 us more.
 import logging
 import time
 from asyncio import CancelledError
+from collections.abc import Coroutine
+from typing import Any
 
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.exchange import Exchange
 from ocr_tcp_lb.relay.express import Ride
 from ocr_tcp_lb.relay.failures import ClientGone
+from ocr_tcp_lb.relay.gathering import Gathering, is_to_come
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.wire.boundary import head_end
@@ -44,7 +47,8 @@ class Session:
             while persists:
                 while (head := self._read_head()) is None:
                     await client.wakeup
-                ride = Ride(hub, client, head)
+                gathering = await self._gather(head) if is_to_come(head, client.inbox) else None
+                ride = Ride(hub, client, head, gathering)
                 if ride.depart():
                     try:
                         while not ride.has_news():
@@ -55,9 +59,9 @@ class Session:
                         raise
                     persists = has_arrived or await self._go_on(ride)
                 else:
-                    persists = await Exchange(hub, client, head).run(ride.claim)
+                    persists = await self._exchange(ride)
                 client.allow(hub.timeouts.idle_s)
-                del ride, head  # or an idle client would keep its last exchange: 2.3 KiB
+                del ride, gathering, head  # or an idle client would keep its last exchange: 2.3 KiB
         except RequestError as error:
             await self._refuse(error)
         except ClientGone:
@@ -108,12 +112,27 @@ class Session:
         if not client.channel.is_watched:
             client.channel.want_read()
 
+    async def _gather(self, head: RequestHead) -> Gathering:
+        """Wait for the body, as much as may be held."""
+        gathering = Gathering(self._hub, self._client, head)
+        try:
+            while not gathering.step():
+                await self._client.wakeup
+        except BaseException as error:  # the Exchange will raise it again
+            gathering.fail(error)
+        return gathering
+
+    def _exchange(self, ride: Ride) -> Coroutine[Any, Any, bool]:
+        """Go the whole way; True when the client's connection may carry another request."""
+        record = ride.record if ride.begun is not None else None
+        exchange = Exchange(self._hub, self._client, ride.head, ride.gathering, record)
+        return exchange.run(ride.claim, ride.begun)
+
     async def _go_on(self, ride: Ride) -> bool:
         """Do what the ride could not do at once; True when the client's connection may carry another request."""
         client = self._client
-        begun = ride.begun()
-        if begun is not None:
-            return await Exchange(self._hub, client, ride.head, ride.record).run(ride.claim, begun)
+        if ride.begun is not None:
+            return await self._exchange(ride)
         if ride.unsent:
             await self._deliver(ride)
         if not ride.persists and (client.inbox or client.channel.readable):

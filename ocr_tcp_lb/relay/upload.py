@@ -41,10 +41,10 @@ class Upload:
     """The body of one request; `over` once all of it was taken by the backend of the current attempt."""
 
     _chunked: ChunkedBody | None = None
-    _filled = 0
+    _filled = 0  # bytes of the slab
     _flow: Flow | None = None
     _sent = 0
-    _slab: bytearray | None = None
+    _slab: memoryview | None = None  # the one that is being filled
     gathered = 0
     over = False
     _read_bytes: int
@@ -62,8 +62,9 @@ class Upload:
         fits = head.framing is Framing.CHUNKED or head.content_length <= self._most
         self._share = 1.0 if fits else STREAMED_SHARE
         self._pieces: list[Buffer] = []
-        self._taken: list[bytearray] = []
+        self._taken: list[memoryview] = []
         self._outgoing: list[Buffer] = []
+        self._to_send = 0  # bytes in `_outgoing`
         self._left = head.content_length
         if self._left > self._limit:
             raise _too_large(self._limit)
@@ -124,60 +125,64 @@ class Upload:
 
         Raises RequestError for malformed or too large chunked bodies, SourceBroke when the client is gone.
         """
-        helping = 0
-        while not self.is_gathered:
-            if not self.client.readable:
+        client, helping = self.client, 0
+        while not (self.whole or self.gathered >= self._most):
+            if not client.readable:
                 return False
             room = self._room()
             if room is None:
                 return True
             try:
-                received = self.client.receive_into(room[: self._read_bytes])
+                received = client.receive_into(room)
             except OSError as error:
                 raise SourceBroke(str(error)) from error
             if received is None:
                 return False
             if received == 0:
                 raise SourceBroke("the client closed inside the body")
-            self._keep(room[:received])
+            self._keep(received)
             helping += received
             if self._chunked is not None and helping >= self._read_bytes:  # see `flow.CHUNKED_ROUNDS`
                 return self.is_gathered
         return True
 
     def _room(self) -> memoryview | None:
-        slab = self._slab
-        if slab is None or self._filled == len(slab):
-            wanted = min(SLAB_BYTES if self._flows() else SMALL_SLAB_BYTES, max(self._most - self.gathered, 1))
-            slab = self._slabs.take(wanted if self._chunked is not None else min(wanted, self._left), self._share)
+        """Where the next read goes: no more of a slab than may be read now; None when no memory is left."""
+        slab, filled = self._slab, self._filled
+        left = self._left if self._chunked is None else SLAB_BYTES
+        if slab is None or filled == len(slab):
+            wanted = min(SLAB_BYTES if self._flows() else SMALL_SLAB_BYTES, self._most - self.gathered, left)
+            slab = self._slabs.take(wanted, self._share)
             if slab is None:
                 return None
             self._slab = slab
             self._taken.append(slab)
-            self._filled = 0
-        return memoryview(slab)[self._filled :]
+            self._filled = filled = 0
+        return slab[filled : filled + min(self._read_bytes, left)]
 
     def _flows(self) -> bool:
         """Whether so much came already, or waits in the kernel, that a whole slab will soon be full."""
         return self.gathered >= FLOWING_BYTES or self.gathered + unread_bytes(self.client.sock) >= FLOWING_BYTES
 
-    def _keep(self, data: memoryview) -> None:
-        consumed = len(data)
+    def _keep(self, received: int) -> None:
+        """So many bytes more are in the slab."""
+        slab, start, consumed = self._slab, self._filled, received
+        assert slab is not None
         if self._chunked is None:
-            self._left -= consumed
-            self.whole = not self._left
-            if self.whole:
+            self._left -= received
+            if not self._left:
+                self.whole = True
                 self.client.presume_empty()
         else:
+            data = slab[start : start + received]
             consumed = self._follow(data)
             self._surplus = bytes(data[consumed:])
-        start, self._filled = self._filled, self._filled + consumed
-        assert self._slab is not None
+        self._filled = end = start + consumed
+        self.gathered += consumed
         if start and self._pieces:  # one piece a slab: a body that drips in byte by byte must not be a million pieces
             start = 0
             self._pieces.pop()
-        self._pieces.append(memoryview(self._slab)[start : self._filled])
-        self.gathered += consumed
+        self._pieces.append(slab[start:end])
 
     def _follow(self, data: Buffer) -> int:
         assert self._chunked is not None
@@ -194,9 +199,10 @@ class Upload:
         assert self.is_replayable
         self.over = False
         self._sent = 0
+        self._to_send = self.gathered + len(head)
         if self.gathered == 0:
             self._outgoing = [head]
-        elif self.gathered + len(head) <= JOIN_BYTES:
+        elif self._to_send <= JOIN_BYTES:
             self._outgoing = [b"".join((head, *self._pieces))]
         else:
             self._outgoing = [head, *self._pieces]
@@ -225,7 +231,8 @@ class Upload:
             if sent == 0:
                 return False
             self._sent += sent
-            self._outgoing = _without(self._outgoing, sent)
+            self._to_send -= sent
+            self._outgoing = _without(self._outgoing, sent) if self._to_send else []
         if self.whole:
             self.over = True
             return False

@@ -1,18 +1,25 @@
 """The store of slabs: bounded, and warm."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_tcp_lb.relay.buffers import KEPT_SLABS, SLAB_BYTES, Slabs
+from ocr_tcp_lb.relay.buffers import KEPT_BYTES, KEPT_BYTES_EACH, SLAB_BYTES, SLAB_STEP_BYTES, Slabs
 
 
-def test_slab_is_at_most_so_large_and_no_larger_than_needed() -> None:
+def test_slab_is_at_most_so_large_and_hardly_larger_than_needed() -> None:
     slabs = Slabs(10 * SLAB_BYTES)
-    small, large = slabs.take(10), slabs.take(10 * SLAB_BYTES)
-    assert small is not None
-    assert large is not None
-    assert (len(small), len(large)) == (10, SLAB_BYTES)
-    assert slabs.used_bytes == 10 + SLAB_BYTES
+    for wanted, got in (
+        (1, SLAB_STEP_BYTES),
+        (SLAB_STEP_BYTES, SLAB_STEP_BYTES),
+        (SLAB_STEP_BYTES + 1, 2 * SLAB_STEP_BYTES),
+        (SLAB_BYTES, SLAB_BYTES),
+        (10 * SLAB_BYTES, SLAB_BYTES),
+    ):
+        before = slabs.used_bytes
+        slab = slabs.take(wanted)
+        assert slab is not None
+        assert len(slab) == got == slabs.used_bytes - before
 
 
 def test_used_up_store_gives_none_until_something_comes_back() -> None:
@@ -24,24 +31,25 @@ def test_used_up_store_gives_none_until_something_comes_back() -> None:
     assert slabs.take(1) is not None
 
 
-def test_slabs_are_used_again_and_few_are_kept() -> None:
+@pytest.mark.parametrize(("size", "kept_bytes"), [(SLAB_BYTES, KEPT_BYTES), (3 * SLAB_STEP_BYTES, KEPT_BYTES_EACH)])
+def test_slabs_are_used_again_and_few_are_kept(size: int, kept_bytes: int) -> None:
     slabs = Slabs(1000 * SLAB_BYTES)
-    slab = slabs.take(SLAB_BYTES)
+    slab = slabs.take(size)
     assert slab is not None
     slabs.give_back(slab)
-    assert slabs.take(SLAB_BYTES) is slab
-    taken = [slabs.take(SLAB_BYTES) for _ in range(2 * KEPT_SLABS)]
+    assert slabs.take(size) is slab
+    taken = [slabs.take(size) for _ in range(2 * kept_bytes // size)]
     for one in taken:
         assert one is not None
         slabs.give_back(one)
-    assert len(slabs._kept) == KEPT_SLABS
+    assert kept_bytes <= sum(len(kept) * size for kept in slabs._kept) < kept_bytes + size
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.one_of(st.integers(1, 2 * SLAB_BYTES), st.none()), max_size=30))
 def test_never_more_than_the_capacity_and_all_comes_back(steps: list[int | None]) -> None:
     slabs = Slabs(3 * SLAB_BYTES)
-    lent: list[bytearray] = []
+    lent: list[memoryview] = []
     for size in steps:
         if size is None and lent:
             slabs.give_back(lent.pop())
