@@ -132,8 +132,9 @@ class Ride:
         try:
             upload.pump(channel, self._hub.pipes)
         except SinkBroke:
-            channel.close()
-            return False
+            if not upload.bytes_sent:  # it was dead then already
+                channel.close()
+                return False
         self._sent = upload.bytes_sent
         if not upload.over:
             self.begun = Begun(self._connection, self._sent, b"")

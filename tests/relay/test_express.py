@@ -1,10 +1,13 @@
 """The express lane hands over to the general one at any point: the client, the log and the backend see one request."""
 
+import math
+import socket
+
 import pytest
 
 from ocr_tcp_lb.wire import ReplyHead, ReplyParser
 
-from .support import GET, OK, Balancer, House, Peer, chunked, replaces_a_part
+from .support import GET, OK, Balancer, House, Peer, chunked, pattern, post, replaces_a_part, reply, until
 
 REPLIES = {
     "whole": OK,
@@ -14,9 +17,17 @@ REPLIES = {
 }
 
 
-async def served_once(house: House) -> tuple[Balancer, Peer, Peer]:
+SCAN = pattern(300_000)
+UPLOADS = {
+    "with a length": post(SCAN),
+    "in chunks": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(SCAN[:7], SCAN[7:]),
+    "expected": post(SCAN, b"Expect: 100-continue"),
+}
+
+
+async def served_once(house: House, receive_buffer: int = 0) -> tuple[Balancer, Peer, Peer]:
     """Balancer, client and backend after a first request: the next one may take the express lane."""
-    backend = house.backend()
+    backend = house.backend(receive_buffer=receive_buffer)
     lb = house.balancer([backend])
     client = await lb.client()
     await client.send(GET)
@@ -72,3 +83,74 @@ async def test_reply_in_two_reads_is_one_reply(house: House) -> None:
         await peer.send(OK[20:])
         assert (await client.read_message()).body == b"ok"
     assert [record.status for record in lb.records] == [200, 200, 200]
+
+
+# Bodies that come after their head
+
+
+@pytest.mark.parametrize("sent", REPLIES.values(), ids=REPLIES)
+@pytest.mark.parametrize("upload", UPLOADS.values(), ids=UPLOADS)
+async def test_gathered_body_arrives_whole_and_its_memory_comes_back(house: House, upload: bytes, sent: bytes) -> None:
+    lb, client, peer = await served_once(house)
+    await client.send(upload[:20_000])
+    await until(lambda: lb.hub.slabs.used_bytes > 0)
+    await client.send(upload[20_000:])
+    request = await peer.read_message()
+    await peer.send(sent)
+    got = await client.read_message()
+    while got.status < 200:
+        got = await client.read_message()
+    record = await lb.record(1)
+    assert request.body == SCAN
+    assert request.values(b"x-request-id") == got.values(b"x-request-id") == [record.request_id]
+    assert (got.status, got.body, record.ending, record.attempts) == (200, b"ok", "ok", 1)
+    assert record.bytes_in == len(upload.partition(b"\r\n\r\n")[2])
+    assert record.began <= record.asked <= record.answered
+    assert lb.hub.slabs.used_bytes == 0
+
+
+async def test_request_right_behind_a_gathered_body_is_the_next_one(house: House) -> None:
+    lb, client, peer = await served_once(house)
+    for upload in UPLOADS.values():
+        await client.send(upload + upload)
+        for _ in range(2):
+            assert (await peer.read_message()).body == SCAN
+            await peer.send(reply(b"?"))
+            assert (await client.read_message()).body == b"?"
+    assert lb.in_flight() == 0
+
+
+async def test_backend_that_takes_a_body_slowly_gets_all_of_it(house: House) -> None:
+    lb, client, peer = await served_once(house, receive_buffer=4096)
+    body = pattern(4_000_000)
+    await client.send(post(body))
+    assert await peer.read_until(b"\r\n\r\n")
+    assert lb.hub.slabs.used_bytes >= len(body) - 20_000, "held until it is answered: it may have to be sent again"
+    assert await peer.read(len(body)) == body
+    await peer.send(OK)
+    assert (await client.read_message()).body == b"ok"
+    assert ((await lb.record(1)).attempts, lb.hub.slabs.used_bytes) == (1, 0)
+
+
+async def test_gathered_body_is_sent_anew_when_the_connection_proves_dead(house: House) -> None:
+    lb, client, _ = await served_once(house)
+    if not lb.hub.express:
+        pytest.skip("the general lane waits for what the backend may still say")
+    (connection,) = lb.hub.upstreams["b1"]._idle
+    connection.channel.sock.shutdown(socket.SHUT_WR)  # the first byte fails, and nobody can have got it
+    connection.idle_since = math.inf  # so recent that nobody looks
+    await client.send(post(SCAN))
+    peer = await house.backends[0].accept()
+    assert (await peer.read_message()).body == SCAN
+    await peer.send(OK)
+    assert (await client.read_message()).body == b"ok"
+    assert ((await lb.record(1)).status, lb.hub.slabs.used_bytes) == (200, 0)
+
+
+async def test_end_of_the_balancer_ends_a_body_that_is_still_to_come(house: House) -> None:
+    lb, client, _ = await served_once(house)
+    await client.send(post(SCAN)[:50_000])
+    await until(lambda: lb.hub.slabs.used_bytes > 0)
+    assert lb.server.cut_off() == 1
+    assert ((await lb.record(1)).ending, lb.hub.slabs.used_bytes) == ("cancelled", 0)
+    assert (await client.read_to_end())[0] == b""
