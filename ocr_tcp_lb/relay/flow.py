@@ -92,6 +92,11 @@ class Flow:
         """Whether bytes are held that the sink did not take yet."""
         return bool(self._held) or self._pipe is not None
 
+    @property
+    def has_work(self) -> bool:
+        """Whether a pump may do something: there is something to read, to send, or to end."""
+        return self.source.readable or bool(self._held) or self._pipe is not None or self._ended
+
     def begin(self, prelude: bytes, data: bytes, sent: int = 0) -> None:
         """Put a head, and the part of the body that was read along with it, in front of what will be read.
 

@@ -47,17 +47,17 @@ class Tunnel:
 
         The `introduction` tells the backend who the client is, before all else.
         """
-        client, backend = self._client, self._backend
-        self._up.begin(introduction, from_client)
-        self._down.begin(b"", from_backend)
+        client, backend, up, down = self._client, self._backend, self._up, self._down
+        up.begin(introduction, from_client)
+        down.begin(b"", from_backend)
         client.channel.readable = backend.readable = True
         try:
             while True:
-                more = self._pump(self._up)
-                more = self._pump(self._down) or more
-                if self._is_over(self._up) and self._is_over(self._down):
+                more = up.has_work and self._pump(up)
+                more = (down.has_work and self._pump(down)) or more
+                if self._is_over(up) and self._is_over(down):
                     return
-                moved = self._up.moved + self._down.moved
+                moved = up.moved + down.moved
                 if moved != self._moved:
                     self._moved = moved
                     client.allow(self._hub.timeouts.idle_s)
@@ -70,11 +70,11 @@ class Tunnel:
         except SourceBroke:
             pass  # nothing comes from there any more, and nothing can be brought there
         finally:
-            if not (self._up.done and self._down.done):
+            if not (up.done and down.done):
                 client.channel.reset_on_close()
                 backend.reset_on_close()
-            self._up.close()
-            self._down.close()
+            up.close()
+            down.close()
 
     def _is_over(self, flow: Flow) -> bool:
         return flow.done or flow is self._deaf
