@@ -1,15 +1,15 @@
 """Memory for bytes on their way: one scratch buffer for all reads, and a bounded store of slabs for held bodies.
 
 The scratch buffer is valid until the next read anywhere: whoever keeps bytes copies them. Slabs are kept for
-reuse, because touching fresh pages costs more than the copy into them (0.25 us a 4 KiB page); therefore they come in
-few sizes.
+reuse, because touching fresh pages costs more than the copy into them (0.25 us a 4 KiB page); therefore all but the
+small ones come in few sizes.
 """
 
 from ocr_tcp_lb.config import KIB, MIB
 
 SCRATCH_BYTES = 256 * KIB  # 4 MB upload: 1,430 us with this size, 2,480 with 64 KiB, 1,350 with 1 MiB
 SLAB_BYTES = 256 * KIB
-SLAB_STEP_BYTES = 16 * KIB  # every slab is a multiple of this long
+SLAB_STEP_BYTES = 16 * KIB  # whatever is longer than this is a multiple of it
 KEPT_BYTES = 48 * MIB  # of whole slabs: a burst of uploads stays warm
 KEPT_BYTES_EACH = MIB  # of each smaller size
 
@@ -30,12 +30,12 @@ class Slabs:
 
     def take(self, size: int, share: float = 1.0) -> memoryview | None:
         """Memory of `size` bytes or a little more, at most a slab; None when this share of the capacity is used up."""
-        steps = -(-min(size, SLAB_BYTES) // SLAB_STEP_BYTES)
-        size = steps * SLAB_STEP_BYTES
+        if size > SLAB_STEP_BYTES:
+            size = min(-(-size // SLAB_STEP_BYTES) * SLAB_STEP_BYTES, SLAB_BYTES)
         if self.used_bytes + size > share * self.capacity_bytes:
             return None
         self.used_bytes += size
-        kept = self._kept[steps]
+        kept = self._kept[size // SLAB_STEP_BYTES]
         return kept.pop() if kept else memoryview(bytearray(size))
 
     def reserve(self, size: int) -> bool:
@@ -53,6 +53,8 @@ class Slabs:
         """Return memory taken before; nobody may use it afterwards."""
         size = len(slab)
         self.used_bytes -= size
+        if size < SLAB_STEP_BYTES:
+            return
         kept = self._kept[size // SLAB_STEP_BYTES]
         if len(kept) * size < (KEPT_BYTES if size == SLAB_BYTES else KEPT_BYTES_EACH):
             kept.append(slab)
