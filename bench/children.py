@@ -103,10 +103,10 @@ class Balancer:
             said.seek(max(0, self._said.stat().st_size - TOLD_BYTES))
             return said.read().decode(errors="replace").strip() or "without a word"
 
-    def check(self) -> None:
-        """Raise BenchError if it has ended."""
-        code = self._process.poll()
-        if code is not None:
+    def check(self, patience_s: float) -> None:
+        """Raise BenchError if it has ended, or ends within so long."""
+        with suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(patience_s)
             raise BenchError(f"{self._peer.title} died with code {code}: {self._last_words()}")
 
     def close(self) -> None:

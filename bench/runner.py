@@ -19,6 +19,7 @@ from bench.peers import Peer
 from bench.workloads import PLENTY, Variant, Workload
 
 WARM_UP = 0.05  # of a turn's requests
+DYING_S = 1.0  # from the last reply of a process to its end
 SPARE_DESCRIPTORS = 1024  # beside one for each client: connections to services, pipes, files
 MOST_OF_SMOKE = 12  # clients, services or idle clients where it is only to be seen that everything runs
 
@@ -92,14 +93,14 @@ class Contestant:
         try:
             sample = self._measure(turn, self.order(scale))
         except (BenchError, OSError) as error:
-            self._check()  # who has died says more than who missed it
+            self._check(DYING_S)  # who has died says more than who missed it
             raise BenchError(str(error)) from error
-        self._check()
+        self._check(DYING_S if sample.errors else 0.0)
         return sample
 
-    def _check(self) -> None:
+    def _check(self, patience_s: float) -> None:
         if self.balancer is not None:
-            self.balancer.check()
+            self.balancer.check(patience_s)
 
     def _measure(self, turn: int, order: Order) -> Sample:
         with closing(Load(order)) as load:

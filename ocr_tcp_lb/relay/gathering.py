@@ -92,8 +92,8 @@ class Gathering:
                 client.allow(self._hub.timeouts.idle_s)
             elif client.expired:
                 raise RequestError(408, "body_timeout", "the request's body did not arrive in time")
-        except RequestError as error:
-            self.fail(error)
+        except RequestError as refusal:
+            self.fail(refusal)
             return True
         except SourceBroke as error:
             self.fail(ClientGone(str(error)))
