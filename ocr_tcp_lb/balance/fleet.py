@@ -21,7 +21,7 @@ from ocr_tcp_lb.balance.order import BySize, Turn
 from ocr_tcp_lb.balance.outcome import SERVED, Outcome
 from ocr_tcp_lb.balance.policy import POLICIES
 from ocr_tcp_lb.balance.queue import TicketQueue
-from ocr_tcp_lb.balance.retry import DEATHS_OF_POISON, RetryBudget
+from ocr_tcp_lb.balance.retry import Retries
 from ocr_tcp_lb.balance.roster import roster_for
 from ocr_tcp_lb.balance.size import SizeModel
 from ocr_tcp_lb.balance.snapshot import BackendSnapshot, FleetSnapshot
@@ -55,8 +55,7 @@ class Fleet:
         self.sizes = SizeModel()
         self._by_size = BySize()
         self._rng = rng
-        self._retries = retries
-        self._budget = RetryBudget()
+        self._retries = Retries(retries)
         self._care = Care(rng)
         self.news = self._care.news
         self.patience = Patience()  # of hedged requests; told and asked by the caller
@@ -85,7 +84,7 @@ class Fleet:
         """
         if ticket.tried:
             if ticket.failures:
-                self._budget.spend(self._turn, now)
+                self._retries.budget.spend(self._turn, now)
             backend = self._choose_untried(ticket, now)
         else:
             position = self._queue.ahead_of(ticket) + 1 if self._queue.count else 1
@@ -168,19 +167,13 @@ class Fleet:
         A refused connection is not counted: it cost no backend anything, so only the caller's patience bounds
         it. That is what lets requests survive the time in which every backend is down.
         """
-        if not ticket.failures:
-            return True
-        has_left = ticket.failures <= self._retries and ticket.deaths < DEATHS_OF_POISON
-        return has_left and self._budget.has_room(self._turn, now)
+        return not ticket.failures or self._retries.has_left(ticket, self._turn, now)
 
     def could_retry(self, lease: Lease, now: float) -> bool:
         """Whether another backend could have the request at once or soon, were this attempt to fail."""
         ticket = lease.ticket
-        return (
-            ticket.failures < self._retries
-            and ticket.deaths + 1 < DEATHS_OF_POISON
-            and self._budget.has_room(self._turn, now)
-            and any(b.is_in_service and b is not lease.backend and b not in ticket.tried for b in self.backends)
+        return self._retries.has_left(ticket, self._turn, now, failing=1) and any(
+            b.is_in_service and b is not lease.backend and b not in ticket.tried for b in self.backends
         )
 
     def hedge(self, lease: Lease, now: float) -> Lease | None:
@@ -189,13 +182,12 @@ class Fleet:
         It takes only a slot that nobody waits for, at a backend that is not on probe, and counts as a retry.
         """
         ticket = lease.ticket
-        has_left = ticket.failures < self._retries and not ticket.deaths and self._budget.has_room(self._turn, now)
-        if self._queue.count or not has_left:
+        if self._queue.count or not self._retries.has_left(ticket, self._turn, now, failing=1):
             return None
         backend = self._roster.choose_except(ticket.tried | {lease.backend}, now)
         if backend is None or backend.in_flight >= backend.limiter.sure:
             return None
-        self._budget.spend(self._turn, now)
+        self._retries.budget.spend(self._turn, now)
         self.hedges += 1
         return self._grant(ticket, backend, now)
 
@@ -235,7 +227,7 @@ class Fleet:
     def set_bounds(self, queue_size: int, retries: int) -> None:
         """Let another number of requests wait, and be tried again; who waits already stays."""
         self._queue.size = queue_size
-        self._retries = retries
+        self._retries.most = retries
 
     def expected_wait_s(self, ticket: Ticket, now: float) -> float:
         """Return an honest estimate of how long the ticket would wait if it came now, in seconds.

@@ -1,4 +1,4 @@
-"""How many retries are good for everybody: a share of recent traffic, and never less than a small fleet needs.
+"""Whether a request may be tried once more: not too often itself, and not too often for the fleet.
 
 Without a budget, a fleet that fails a third of its requests gets a third more of them, and then fails the rest. What
 is counted are attempts that may have cost a backend work; a refused connection costs nothing and needs no budget.
@@ -6,14 +6,40 @@ is counted are attempts that may have cost a backend work; a refused connection 
 
 import math
 
+from ocr_tcp_lb.balance.lease import Ticket
+
 SHARE = 0.2  # retries for each request; Finagle and linkerd use 20 %
 FLOOR = 100.0  # retries within the window that are always allowed; Finagle: 10 a second for 10 seconds
 WINDOW_S = 10.0  # time constant of "recent"
 DEATHS_OF_POISON = 2  # a request that was running on so many backends when they broke is tried on no other
 
 
+class Retries:
+    """What one request has left, within what all of them have left."""
+
+    __slots__ = ("budget", "most")
+
+    def __init__(self, most: int) -> None:
+        self.most = most  # other attempts after the first
+        self.budget = RetryBudget()
+
+    def has_left(self, ticket: Ticket, granted: int, now: float, *, failing: int = 0) -> bool:
+        """Whether the ticket may be tried on another backend; with `failing` attempts under way, if they fail, too.
+
+        `granted` is how many leases there were in all.
+        """
+        return (
+            ticket.failures + failing <= self.most
+            and ticket.deaths + failing < DEATHS_OF_POISON
+            and self.budget.has_room(granted, now)
+        )
+
+
 class RetryBudget:
-    """Requests and retries of the recent past; the requests are told as the fleet's count of grants, which is free."""
+    """A share of recent traffic, and never less than a small fleet needs.
+
+    Requests and retries of the recent past count; the requests are told as the fleet's count of grants, which is free.
+    """
 
     __slots__ = ("_counted_at", "_granted", "_requests", "_retries")
 
