@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ocr_tcp_lb.balance.health import Health, State
-from ocr_tcp_lb.balance.learned import Learned
+from ocr_tcp_lb.balance.learned import Kin, Learned
 from ocr_tcp_lb.balance.limit import InFlight, Learner, Limit, Told, Unlimited
 from ocr_tcp_lb.balance.outcome import FAILURES, SERVED, WHOLE_REPLIES, Outcome
 from ocr_tcp_lb.balance.service_time import PeakEwma, ServiceTime
@@ -27,6 +27,7 @@ class Backend:
     """A backend's counts and state; compared and hashed by identity."""
 
     __slots__ = (
+        "_kin",
         "_takes_peaks",
         "failed",
         "health",
@@ -49,7 +50,7 @@ class Backend:
         "weight",
     )
 
-    def __init__(self, spec: BackendSpec, number: int = 0, *, learns: bool = False) -> None:
+    def __init__(self, spec: BackendSpec, number: int = 0, *, learns: bool = False, kin: Kin | None = None) -> None:
         assert spec.weight >= 0, "a weight is a share; it cannot be negative"
         self.spec = spec
         self.name = spec.name
@@ -66,6 +67,7 @@ class Backend:
         self.is_silent = False  # has kept a request for so long, and said nothing, that it may hang; see `silence`
         self.is_gone = False  # no member of the fleet any more; what it has runs on
         self.health = Health()
+        self._kin = kin
         self.learner: Learner | None = None
         self.limiter: Limit = Unlimited()
         self._limit(learns=learns)
@@ -109,7 +111,7 @@ class Backend:
             self._limit(learns=learns)
 
     def _limit(self, *, learns: bool) -> None:
-        self.learner = Learned() if learns and self.spec.concurrency == "auto" else None
+        self.learner = Learned(self._kin) if learns and self.spec.concurrency == "auto" else None
         self.limiter = self.learner or _fixed_limit(self.spec.concurrency)
 
     def take(self, attempt: InFlight, turn: int) -> None:

@@ -16,6 +16,7 @@ from ocr_tcp_lb.balance.care import Care
 from ocr_tcp_lb.balance.chance import Rng
 from ocr_tcp_lb.balance.forecast import Forecast
 from ocr_tcp_lb.balance.hedge import Patience
+from ocr_tcp_lb.balance.learned import Kin
 from ocr_tcp_lb.balance.lease import Lease, Ticket
 from ocr_tcp_lb.balance.order import BySize, Turn
 from ocr_tcp_lb.balance.outcome import SERVED, Outcome
@@ -48,6 +49,7 @@ class Fleet:
     ) -> None:
         assert specs, "a fleet has at least one backend"
         self._learns = policy_name == "queue"  # the others bind a request at once and have no use for a learned limit
+        self._kin = Kin()
         self._numbers = itertools.count()
         self.backends: tuple[Backend, ...] = ()
         self.policy_name = policy_name
@@ -257,7 +259,7 @@ class Fleet:
         )
 
     def _enlist(self, spec: BackendSpec) -> Backend:
-        return Backend(spec, next(self._numbers), learns=self._learns)
+        return Backend(spec, next(self._numbers), learns=self._learns, kin=self._kin)
 
     def _assemble(self, backends: Sequence[Backend], now: float) -> None:
         """Make these the members; a roster is made anew, because it keeps them by what may have changed."""

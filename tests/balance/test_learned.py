@@ -5,7 +5,8 @@ import random
 import pytest
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
-from ocr_tcp_lb.balance.learned import SHARING_SLOPE, ByLevel, Learned
+from ocr_tcp_lb.balance.fleet import Fleet
+from ocr_tcp_lb.balance.learned import FEW_WAITING, SHARING_SLOPE, ByLevel, Kin, Learned
 from ocr_tcp_lb.balance.lease import Lease, Ticket
 
 BACKEND = Backend(BackendSpec("b1"))
@@ -114,3 +115,92 @@ def test_a_large_request_counts_by_what_is_usual_for_its_size() -> None:
         limit.on_grant(lease, 1)
         limit.on_answer(lease, 0.3 * factor, 0.3 * factor, 0, factor)
     assert limit._mean_s == pytest.approx(0.3)
+
+
+def seen(kin: Kin, at_two: float, rounds: int, is_overtaking: bool = True) -> ByLevel:
+    """What a backend of this kin has learned that takes `at_two` times as long for two."""
+    by_level = ByLevel(kin)
+    by_level.is_overtaking = is_overtaking
+    for _ in range(rounds):
+        by_level.learn(1, 1.0)
+        by_level.learn(2, at_two)
+    return by_level
+
+
+@pytest.mark.parametrize(("has_kin", "is_sharing"), [(False, False), (True, True)])
+def test_sharing_is_found_out_by_few_answers_once_the_kin_were(has_kin: bool, is_sharing: bool) -> None:
+    kin = Kin()
+    seen(kin, 1.6, 20 * has_kin)
+    assert (seen(kin, 1.6, 4).slope > SHARING_SLOPE) is is_sharing
+
+
+@pytest.mark.parametrize("rounds", [1, 3, 10, 40])
+def test_no_backend_is_taken_for_sharing_because_its_kin_are(rounds: int) -> None:
+    kin = Kin()
+    seen(kin, 2.0, 100)
+    assert seen(kin, 1.0, rounds).slope <= SHARING_SLOPE
+
+
+def test_a_single_thread_says_nothing_about_its_kin() -> None:
+    kin = Kin()
+    seen(kin, 2.0, 100, is_overtaking=False)
+    assert kin.slope == 0
+
+
+def test_many_answers_in_company_prove_little_to_the_kin_while_few_alone_are_known() -> None:
+    kin = Kin()
+    by_level = seen(kin, 2.0, 1)
+    for _ in range(200):
+        by_level.learn(2, 2.0)
+    assert kin.slope < 0.1
+
+
+def probed(waiting: int) -> Learned:
+    """One that showed sharing, and whose second request has just overtaken the first."""
+    limit = Learned()
+    for _ in range(40):
+        limit._by_level.learn(1, 1.0)
+        limit._by_level.learn(2, 2.0)
+    leases = [Lease(BACKEND, Ticket(None, 0.0), 0.0, 0) for _ in range(2)]
+    for number, lease in enumerate(leases, 1):
+        limit.on_grant(lease, number)
+    limit.on_answer(leases[1], 2.0, 2.0, waiting)
+    return limit
+
+
+def test_overtaking_ends_the_probe_of_one_that_shares() -> None:
+    limit = probed(FEW_WAITING)
+    assert (limit.sure, limit.limit) == (1, 1)
+
+
+def test_evidence_of_a_second_slot_ends_the_probe_of_one_that_shares() -> None:
+    limit = Learned()
+    for _ in range(40):
+        limit._by_level.learn(1, 1.0)
+        limit._by_level.learn(2, 2.0)
+    for _ in range(8):
+        leases = [Lease(BACKEND, Ticket(None, 0.0), 0.0, 0) for _ in range(2)]
+        for number, lease in enumerate(leases, 1):
+            limit.on_grant(lease, number)
+        for lease, service_s in zip(leases, (1.0, 1.05), strict=True):
+            limit.on_answer(lease, service_s, service_s, 0)
+    assert (limit.sure, limit.limit) == (1, 1)
+
+
+def test_while_many_wait_overtaking_is_believed_of_any() -> None:
+    assert probed(FEW_WAITING + 1).sure == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_threads_that_share_two_cpus_are_not_taken_for_a_single_one_for_long(seed: int) -> None:
+    worker = Saturated(2, is_shared=True, seed=seed)
+    assert sum(worker.run(1).sure < 2 for _ in range(1500)) < 30
+
+
+def test_the_backends_of_a_fleet_are_kin() -> None:
+    fleet = Fleet([BackendSpec("b1"), BackendSpec("b2", concurrency=2)], "queue", 10, random.Random(1))
+    fleet.adopt(fleet.backends[1], BackendSpec("b2"), 0.0)
+    fleet.add(BackendSpec("b3"), 0.0)
+    learners = [backend.learner for backend in fleet.backends]
+    assert len({learner._by_level._kin for learner in learners if isinstance(learner, Learned)}) == 1
+    assert all(isinstance(learner, Learned) for learner in learners)
