@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ocr_tcp_lb.balance.health import Health, State
-from ocr_tcp_lb.balance.learned import Kin, Learned
+from ocr_tcp_lb.balance.learned import Learned
 from ocr_tcp_lb.balance.limit import InFlight, Learner, Limit, Told, Unlimited
 from ocr_tcp_lb.balance.outcome import FAILURES, SERVED, WHOLE_REPLIES, Outcome
 from ocr_tcp_lb.balance.service_time import PeakEwma, ServiceTime
+from ocr_tcp_lb.balance.sharing import Kin
 
 
 @dataclass(frozen=True, slots=True)

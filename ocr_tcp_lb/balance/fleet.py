@@ -16,7 +16,6 @@ from ocr_tcp_lb.balance.care import Care
 from ocr_tcp_lb.balance.chance import Rng
 from ocr_tcp_lb.balance.forecast import Forecast
 from ocr_tcp_lb.balance.hedge import Patience
-from ocr_tcp_lb.balance.learned import Kin
 from ocr_tcp_lb.balance.lease import Lease, Ticket
 from ocr_tcp_lb.balance.order import BySize, Turn
 from ocr_tcp_lb.balance.outcome import SERVED, Outcome
@@ -24,6 +23,7 @@ from ocr_tcp_lb.balance.policy import POLICIES
 from ocr_tcp_lb.balance.queue import TicketQueue
 from ocr_tcp_lb.balance.retry import Retries
 from ocr_tcp_lb.balance.roster import roster_for
+from ocr_tcp_lb.balance.sharing import Kin
 from ocr_tcp_lb.balance.size import SizeModel
 from ocr_tcp_lb.balance.snapshot import BackendSnapshot, FleetSnapshot
 

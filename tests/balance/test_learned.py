@@ -6,7 +6,7 @@ import pytest
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
 from ocr_tcp_lb.balance.fleet import Fleet
-from ocr_tcp_lb.balance.learned import FEW_WAITING, SHARING_SLOPE, ByLevel, Kin, Learned
+from ocr_tcp_lb.balance.learned import FEW_WAITING, Learned
 from ocr_tcp_lb.balance.lease import Lease, Ticket
 
 BACKEND = Backend(BackendSpec("b1"))
@@ -98,16 +98,6 @@ def test_a_failure_teaches_nothing() -> None:
     assert limit.sure == 1
 
 
-@pytest.mark.parametrize(("exponent", "is_sharing"), [(0.0, False), (1.0, True)])
-def test_response_time_by_level_tells_sharing(exponent: float, is_sharing: bool) -> None:
-    by_level = ByLevel()
-    rng = random.Random(3)
-    for _ in range(40):
-        for level in (1, 2, 3):
-            by_level.learn(level, level**exponent * rng.uniform(0.5, 1.5))
-    assert (by_level.slope > SHARING_SLOPE) is is_sharing
-
-
 def test_a_large_request_counts_by_what_is_usual_for_its_size() -> None:
     limit = Learned()
     for factor in [1.0, 10.0] * 20:
@@ -115,44 +105,6 @@ def test_a_large_request_counts_by_what_is_usual_for_its_size() -> None:
         limit.on_grant(lease, 1)
         limit.on_answer(lease, 0.3 * factor, 0.3 * factor, 0, factor)
     assert limit._mean_s == pytest.approx(0.3)
-
-
-def seen(kin: Kin, at_two: float, rounds: int, is_overtaking: bool = True) -> ByLevel:
-    """What a backend of this kin has learned that takes `at_two` times as long for two."""
-    by_level = ByLevel(kin)
-    by_level.is_overtaking = is_overtaking
-    for _ in range(rounds):
-        by_level.learn(1, 1.0)
-        by_level.learn(2, at_two)
-    return by_level
-
-
-@pytest.mark.parametrize(("has_kin", "is_sharing"), [(False, False), (True, True)])
-def test_sharing_is_found_out_by_few_answers_once_the_kin_were(has_kin: bool, is_sharing: bool) -> None:
-    kin = Kin()
-    seen(kin, 1.6, 20 * has_kin)
-    assert (seen(kin, 1.6, 4).slope > SHARING_SLOPE) is is_sharing
-
-
-@pytest.mark.parametrize("rounds", [1, 3, 10, 40])
-def test_no_backend_is_taken_for_sharing_because_its_kin_are(rounds: int) -> None:
-    kin = Kin()
-    seen(kin, 2.0, 100)
-    assert seen(kin, 1.0, rounds).slope <= SHARING_SLOPE
-
-
-def test_a_single_thread_says_nothing_about_its_kin() -> None:
-    kin = Kin()
-    seen(kin, 2.0, 100, is_overtaking=False)
-    assert kin.slope == 0
-
-
-def test_many_answers_in_company_prove_little_to_the_kin_while_few_alone_are_known() -> None:
-    kin = Kin()
-    by_level = seen(kin, 2.0, 1)
-    for _ in range(200):
-        by_level.learn(2, 2.0)
-    assert kin.slope < 0.1
 
 
 def probed(waiting: int) -> Learned:
