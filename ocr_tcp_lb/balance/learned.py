@@ -15,7 +15,7 @@ An error upwards costs 2 %, one downwards starves a worker: probing goes on for 
 is not believed in while many wait.
 
 Measured (`python -m bench.sim --policy queue/auto`: 16 fleets, 20 seeds, relative to the all-knowing FIFO queue): mean
-0.98, p99 0.87, mean of the first 400 requests 1.04. Workers that share a CPU: 1.01, 1.01 and 1.13. The worst are the
+0.98, p99 0.87, mean of the first 400 requests 1.04. Workers that share a CPU: 1.00, 1.01 and 1.13. The worst are the
 first 400 requests of 12 mixed workers, 1.17. Known to be weak: where 2 CPUs are shared by more threads, 4 at once look
 like a gain (mean 1.24 to 1.30); and a shared CPU whose queue never empties is never seen alone, and passes for 2 to 8.
 """
