@@ -82,9 +82,19 @@ def plain_get(number: int) -> bytes:
     return get(ASKED)
 
 
+def scan(number: int) -> bytes:
+    """300 KB form with one file, as a typical scan."""
+    return multipart(300 * KIB)
+
+
 EVERYTHING_OFF = ("--health-interval", "0")
 WATCHED = ("--admin", "127.0.0.1:0", "--health-interval", "2")
 EVERYTHING_ON = ("--access-log", "json", "--admin", "127.0.0.1:0", "--health-interval", "2")
+FEATURES = (
+    Variant("all off", options=EVERYTHING_OFF),
+    Variant("metrics and health checks", options=WATCHED),
+    Variant("all on", options=EVERYTHING_ON),
+)
 
 WORKLOADS = (
     Workload("get-1k", "1 KB GET, keep-alive", 30_000, 64, plain_get, peers=EVERYBODY),
@@ -98,9 +108,7 @@ WORKLOADS = (
         reconnects=True,
         peers=EVERYBODY,
     ),
-    Workload(
-        "multipart-300k", "300 KB multipart form", 4_000, 16, lambda n: multipart(300 * KIB), 300 * KIB, peers=EVERYBODY
-    ),
+    Workload("multipart-300k", "300 KB multipart form", 4_000, 16, scan, 300 * KIB, peers=EVERYBODY),
     Workload("upload-4m", "4 MB upload", 240, 8, lambda n: upload(4 * MIB), 4 * MIB, peers=EVERYBODY),
     Workload(
         "upload-4m-streamed",
@@ -190,11 +198,17 @@ WORKLOADS = (
         64,
         plain_get,
         peers=("ours", "ours-other"),
-        variants=(
-            Variant("all off", options=EVERYTHING_OFF),
-            Variant("metrics and health checks", options=WATCHED),
-            Variant("all on", options=EVERYTHING_ON),
-        ),
+        variants=FEATURES,
+    ),
+    Workload(
+        "features-300k",
+        "300 KB multipart form, JSON log, metrics and health checks off or on",
+        4_000,
+        16,
+        scan,
+        300 * KIB,
+        peers=("ours", "ours-other"),
+        variants=FEATURES,
     ),
     Workload("hop", "1 KB GET by one client", 3_000, 1, plain_get, peers=("direct", *PROXIES, "ours-asyncio")),
     Workload(
@@ -221,7 +235,7 @@ WORKLOADS = (
         "300 KB multipart form, 200 a second",
         800,
         16,
-        lambda n: multipart(300 * KIB),
+        scan,
         300 * KIB,
         rate=200,
         peers=("direct", *PROXIES),
