@@ -87,7 +87,11 @@ class Ride:
         if connection is None:
             return False
         self._connection = connection
-        return self._send_request(claim.arrived_at)
+        try:
+            return self._send_request(claim.arrived_at)
+        except BaseException:  # a mistake of ours, which the session logs
+            self._give_back()
+            raise
 
     def _send_request(self, now: float) -> bool:
         """Send head and body with one system call, and wait for the reply."""
@@ -187,14 +191,17 @@ class Ride:
 
     def abandon(self, ending: str) -> None:
         """Give back what is still held: the balancer ends while the backend computes, or a mistake of ours came up."""
+        self._give_back()
+        self._log(ending)
+
+    def _give_back(self) -> None:
         claim = self.claim
-        assert claim is not None, "only who has departed can be abandoned"
+        assert claim is not None, "without a claim there is nothing to give back"
         if claim.lease is not None:
             self._connection.channel.close()
             claim.settle(Outcome.CLIENT_LEFT)
         if self.gathering is not None:
             self.gathering.close()
-        self._log(ending)
 
     def _log(self, ending: str) -> None:
         record = self.record

@@ -79,7 +79,7 @@ class Gathering:
         return self.upload.bytes_taken if self.upload is not None else 0
 
     def step(self) -> bool:
-        """Take in what is there; True when no more is to come, or not now; else the wake-up is set."""
+        """Take in what is there; True when the time has come to go on, for better or worse, else the wake-up is set."""
         upload, client = self.upload, self._client
         if self._is_over or upload is None:
             return True

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from ocr_tcp_lb.wire import ReplyHead, ReplyParser
+from ocr_tcp_lb.wire import ReplyHead, ReplyParser, RequestHead
 
 from .support import GET, OK, Balancer, House, Peer, chunked, pattern, post, replaces_a_part, reply, until
 
@@ -50,6 +50,20 @@ async def test_request_keeps_its_id_in_every_lane(house: House, sent: bytes) -> 
     record = await lb.record(1)
     assert (got.status, got.body, record.ending) == (200, b"ok", "ok")
     assert request.values(b"x-request-id") == got.values(b"x-request-id") == [record.request_id]
+
+
+@replaces_a_part
+@pytest.mark.parametrize("request_bytes", [GET, UPLOADS["with a length"]], ids=["at once", "gathered"])
+async def test_mistake_of_ours_before_the_request_is_sent_costs_no_slot_and_no_memory(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, request_bytes: bytes
+) -> None:
+    lb, client, _ = await served_once(house)
+    monkeypatch.setattr(RequestHead, "forwarded", lambda *_, **__: 1 / 0)
+    await client.send(request_bytes)
+    assert (await client.read_to_end())[0] == b""
+    assert (lb.in_flight(), lb.hub.slabs.used_bytes) == (0, 0)
+    assert "ZeroDivisionError" in caplog.text
+    caplog.clear()  # it was meant to be there
 
 
 @replaces_a_part
