@@ -19,13 +19,13 @@ from bench.sim_picture import STYLE, text
 # What is drawn, how each is called, its colour and its mark; the first is on top where they meet.
 SERIES = {
     "ours": ("ocr_tcp_lb", "#1a7f37", "circle"),
-    "ours-asyncio": ("on asyncio's loop", "#4ac26b", "ring"),
+    "ours-other": ("the other ocr_tcp_lb", "#4ac26b", "ring"),
     "nginx": ("nginx", "#0969da", "square"),
     "envoy": ("Envoy", "#8250df", "diamond"),
     "aiohttp": ("aiohttp script", "#bc4c00", "square"),
     "flask": ("Flask script", "#cf222e", "diamond"),
 }
-SAME = {"ours-tcp": "ours"}
+SAME = {"ours-tcp": "ours", "ours-other-tcp": "ours-other"}
 MARKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 LEFT, RIGHT, TOP, STEP, WIDTH = 336, 24, 78, 26, 890
 Row = tuple[str, dict[str, float]]
