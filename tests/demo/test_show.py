@@ -7,10 +7,10 @@ import struct
 import subprocess
 import sys
 import urllib.request
-from contextlib import ExitStack
 
 import pytest
 
+from bench.ports import free_port
 from ocr_tcp_lb.config import Address, TcpAddress, UnixAddress
 from ocr_tcp_lb.demo.show import curl_line
 
@@ -31,19 +31,6 @@ def test_line_to_paste_reaches_the_balancer(address: Address, target: str) -> No
     assert curl_line(address) == f"curl -F file=@scan.png {target}"
 
 
-def three_free_ports() -> int:
-    """Return the first of three consecutive free ports."""
-    for first in range(20000, 30000, 3):
-        with ExitStack() as stack:
-            try:
-                for port in range(first, first + 3):
-                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
-            except OSError:
-                continue
-            return first
-    raise AssertionError("no three consecutive ports are free")
-
-
 def demo(first_port: int) -> subprocess.Popen[str]:
     options = [
         "--listen",
@@ -60,7 +47,7 @@ def demo(first_port: int) -> subprocess.Popen[str]:
 
 
 def test_demo_serves_the_pasted_line_and_ends_with_its_workers() -> None:
-    first = three_free_ports()
+    first = free_port(in_a_row=3)
     with demo(first) as process:
         assert process.stderr is not None
         said = ""
@@ -88,7 +75,7 @@ def test_demo_serves_the_pasted_line_and_ends_with_its_workers() -> None:
 
 
 def test_taken_worker_port_ends_the_demo_with_a_clear_message() -> None:
-    first = three_free_ports()
+    first = free_port(in_a_row=3)
     with socket.create_server(("127.0.0.1", first + 1)), demo(first) as process:
         assert process.stderr is not None
         said = process.stderr.read()
