@@ -90,11 +90,23 @@ async def test_worker_that_answers_500_at_once_is_seen_by_hardly_anybody(
     assert "error" in workers[1].journal.read_text(), "it was tried"
 
 
+async def stop_at_work(worker: Worker, balancer: Balancer, load: Load) -> None:
+    """Stop it at a moment when it has something to do; whoever has nothing is not found out, and in nobody's way."""
+    in_flight = f'ocr_tcp_lb_backend_in_flight{{backend="{worker.name}"}}'
+    while True:
+        worker.signal(signal.SIGSTOP)
+        looks = [(await balancer.metrics())[in_flight] for _ in range(3)]  # its last replies may be on their way
+        if looks[-1]:
+            return
+        worker.signal(signal.SIGCONT)
+        await load.wait_for(10)
+
+
 async def test_hanging_worker_is_found_out_and_nobody_waits_behind_it(
     workers: list[Worker], balancer: Balancer
 ) -> None:
     load, running = await under_load(balancer)
-    workers[0].signal(signal.SIGSTOP)
+    await stop_at_work(workers[0], balancer, load)
     stopped = time.monotonic()
     while not (await balancer.metrics())['ocr_tcp_lb_backend_silent{backend="b1"}']:
         assert time.monotonic() - stopped < PATIENCE_S
