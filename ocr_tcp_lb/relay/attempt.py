@@ -37,7 +37,7 @@ class Attempt:
     _connection: BackendConnection | None = None
     _answer: Answer | None = None
     _deaf = False  # the backend takes no more of the request; its reply may still come
-    _progress: tuple[int, int, int] | None = None  # what had moved when the deadline was last set
+    _progress: tuple[int, int, int, bool] | None = None  # what had moved when the deadline was last set
 
     def __init__(self, hub: Hub, request: Request, upstream: Upstream) -> None:
         self._hub = hub
@@ -151,9 +151,9 @@ class Attempt:
             connection.channel.want_write()
 
     def _set_deadline(self, answer: Answer) -> None:
-        """Renew the deadline whenever bytes have moved since it was set."""
+        """Renew the deadline whenever bytes have moved since it was set, or another side is waited for."""
         upload = self._request.upload
-        progress = (upload.bytes_sent, answer.taken, answer.moved)
+        progress = (upload.bytes_sent, answer.taken, answer.moved, answer.is_blocked_by_client)
         if progress == self._progress:
             return
         self._progress = progress

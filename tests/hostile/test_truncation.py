@@ -1,9 +1,11 @@
 """A stream that was cut never looks as if it had ended, whoever cut it: the client, the backend or the balancer."""
 
 import asyncio
+import socket
+from typing import Any
 
 import pytest
-from relay.support import GET, Balancer, House, Peer, pattern, post, reply, until
+from relay.support import GET, Balancer, House, Peer, pattern, post, replaces_a_part, reply, until
 
 from ocr_tcp_lb.config import Limits, Timeouts
 
@@ -93,6 +95,29 @@ async def test_reply_that_its_client_does_not_read_in_time_is_reset(house: House
     got, ending = await client.read_to_end()
     assert ending == "reset", f"{len(got)} of {LARGE} bytes came, and looked like all of it"
     assert await sending
+
+
+class Stuffed:
+    """A socket that takes nothing any more."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def send(self, data: bytes) -> int:
+        raise BlockingIOError
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+@replaces_a_part
+async def test_client_that_takes_nothing_of_the_next_piece_is_given_up_on_in_time(house: House) -> None:
+    """Until then the backend was waited for, which is allowed far more time; no byte has moved since."""
+    lb, _, peer = await in_reply(house, GET, UNTIL_CLOSE, timeouts=Timeouts(idle_s=0.1))
+    (served,) = lb.server._clients
+    served.channel.sock = Stuffed(served.channel.sock)  # type: ignore[assignment]
+    await peer.send(b"next")
+    assert (await lb.record()).ending == "client_left"
 
 
 async def is_hung_up_on(peer: Peer, data: bytes) -> bool:
