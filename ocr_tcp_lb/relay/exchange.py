@@ -18,7 +18,7 @@ from ocr_tcp_lb.relay.held_body import HeldBody
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.request import Begun, Request
-from ocr_tcp_lb.relay.upload import Upload, receive
+from ocr_tcp_lb.relay.upload import Upload, too_large
 from ocr_tcp_lb.relay.waiting import obtain
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import RequestHead
@@ -98,7 +98,9 @@ class Exchange:
             if gathering.failure is not None:
                 raise gathering.failure
         if self._upload is None:
-            self._upload = receive(client.channel, head, client.inbox, hub.slabs, hub.limits)
+            if head.content_length > hub.limits.body_bytes:
+                raise too_large(hub.limits.body_bytes)
+            self._upload = HeldBody(client.inbox, head.content_length)
             client.inbox = self._upload.take_surplus()
             if begun is not None:
                 self._upload.was_sent(begun.sent)

@@ -95,7 +95,7 @@ class Flow:
     @property
     def has_work(self) -> bool:
         """Whether a pump may do something: there is something to read, to send, or to end."""
-        return self.source.readable or bool(self._held) or self._pipe is not None or self._ended
+        return self.source.readable or self._ended or self.is_blocked_by_sink
 
     def begin(self, prelude: bytes, data: bytes, sent: int = 0) -> None:
         """Put a head, and the part of the body that was read along with it, in front of what will be read.

@@ -15,12 +15,13 @@ class HeldBody:
 
     __slots__ = ("_body", "_outgoing", "_surplus", "bytes_sent", "over")
 
-    def __init__(self, body: bytes, surplus: bytes) -> None:
-        self._body = body
+    def __init__(self, first: bytes, length: int) -> None:
+        """Take the body, of this length, off the front of what came behind the head."""
+        self._body = first[:length]
         self._outgoing: Buffer = b""
         self.bytes_sent = 0
         self.over = False
-        self._surplus = surplus
+        self._surplus = first[length:]
 
     @property
     def gathered(self) -> int:
@@ -41,10 +42,6 @@ class HeldBody:
         """Bytes behind the body: the client's next request; given out once."""
         surplus, self._surplus = self._surplus, b""
         return surplus
-
-    def gather(self) -> bool:
-        """Nothing is left to gather."""
-        return True
 
     def start(self, head: bytes) -> None:
         """Begin an attempt: this head, then the body."""

@@ -12,7 +12,6 @@ from ocr_tcp_lb.config import KIB, Limits
 from ocr_tcp_lb.relay.buffers import SLAB_BYTES, Slabs
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES, Flow, next_read_bytes
-from ocr_tcp_lb.relay.held_body import HeldBody
 from ocr_tcp_lb.relay.readiness import Buffer, Channel, unread_bytes
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.wire.chunked import ChunkedBody
@@ -26,19 +25,12 @@ STREAMED_SHARE = 0.25  # of all buffer memory, for bodies that are too large to 
 MOST_PIECES = 512  # the kernel takes 1,024 at once (IOV_MAX) and refuses more with EMSGSIZE
 
 
-def receive(client: Channel, head: RequestHead, first: bytes, slabs: Slabs, limits: Limits) -> "HeldBody | Upload":
-    """Begin with the body of a request, of which `first` came behind the head.
-
-    Raises RequestError (413) for a body over the limit, here or, when chunked, as it comes.
-    """
-    if head.framing is not Framing.CHUNKED and len(first) >= head.content_length <= limits.body_bytes:
-        length = head.content_length
-        return HeldBody(first, b"") if len(first) == length else HeldBody(first[:length], first[length:])
-    return Upload(client, head, first, slabs, limits)
-
-
 class Upload:
-    """The body of one request; `over` once all of it was taken by the backend of the current attempt."""
+    """The body of one request; `over` once all of it was taken by the backend of the current attempt.
+
+    Made with `first`, what came of it behind the head. Raises RequestError (413) for a body over the limit, at once or,
+    when chunked, as it comes.
+    """
 
     _chunked: ChunkedBody | None = None
     _filled = 0  # bytes of the slab
@@ -67,7 +59,7 @@ class Upload:
         self._to_send = 0  # bytes in `_outgoing`
         self._left = head.content_length
         if self._left > self._limit:
-            raise _too_large(self._limit)
+            raise too_large(self._limit)
         if head.framing is Framing.CHUNKED:
             self._chunked = ChunkedBody("client")
         self._begin(first)
@@ -190,7 +182,7 @@ class Upload:
         consumed = self._chunked.feed(data)
         self._read_bytes = next_read_bytes(self._chunked.body_bytes - before, consumed)
         if self._chunked.body_bytes > self._limit:
-            raise _too_large(self._limit)
+            raise too_large(self._limit)
         self.whole = self._chunked.done
         return consumed
 
@@ -240,7 +232,7 @@ class Upload:
             self._flow = self._stream(backend, pipes)
         more = self._flow.pump()
         if self._chunked is not None and self._chunked.body_bytes > self._limit:
-            raise _too_large(self._limit)
+            raise too_large(self._limit)
         if self._flow.done:
             self.over = True
             self._surplus = self._flow.surplus
@@ -276,5 +268,6 @@ def _without(pieces: Sequence[Buffer], sent: int) -> list[Buffer]:
     return []
 
 
-def _too_large(limit: int) -> RequestError:
+def too_large(limit: int) -> RequestError:
+    """What a body over the limit is refused with."""
     return RequestError(413, "body_too_large", f"the body is larger than the limit of {limit} bytes")

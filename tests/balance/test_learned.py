@@ -107,12 +107,18 @@ def test_a_large_request_counts_by_what_is_usual_for_its_size() -> None:
     assert limit._mean_s == pytest.approx(0.3)
 
 
-def probed(waiting: int) -> Learned:
-    """One that showed sharing, and whose second request has just overtaken the first."""
+def sharing() -> Learned:
+    """One that showed sharing."""
     limit = Learned()
     for _ in range(40):
         limit._by_level.learn(1, 1.0)
         limit._by_level.learn(2, 2.0)
+    return limit
+
+
+def probed(waiting: int) -> Learned:
+    """The same, when its second request has just overtaken the first."""
+    limit = sharing()
     leases = [Lease(BACKEND, Ticket(None, 0.0), 0.0, 0) for _ in range(2)]
     for number, lease in enumerate(leases, 1):
         limit.on_grant(lease, number)
@@ -126,10 +132,7 @@ def test_overtaking_ends_the_probe_of_one_that_shares() -> None:
 
 
 def test_evidence_of_a_second_slot_ends_the_probe_of_one_that_shares() -> None:
-    limit = Learned()
-    for _ in range(40):
-        limit._by_level.learn(1, 1.0)
-        limit._by_level.learn(2, 2.0)
+    limit = sharing()
     for _ in range(8):
         leases = [Lease(BACKEND, Ticket(None, 0.0), 0.0, 0) for _ in range(2)]
         for number, lease in enumerate(leases, 1):

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from relay.support import GET, Balancer, House, Message, Peer
+from relay.support import GET, Balancer, House, Peer
 
 TURNS = 30
 
@@ -21,10 +21,3 @@ async def in_computation(house: House, request: bytes = GET) -> tuple[Balancer, 
     peer = await backend.accept()
     await peer.read_message()
     return lb, client, peer
-
-
-async def final_of(client: Peer) -> Message:
-    """The final reply, interim ones skipped."""
-    while (got := await client.read_message()).status < 200:
-        pass
-    return got

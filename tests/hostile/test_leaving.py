@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-from relay.support import GET, OK, Balancer, House, Peer, pattern, post, reply, until
+from relay.support import GET, OK, Balancer, House, Peer, Stuffed, pattern, post, reply, until
 
 from ocr_tcp_lb.config import Limits, Timeouts
 
-from .steps import few_turns, final_of, in_computation
+from .steps import few_turns, in_computation
 
 SMALL_BUFFER = Limits(request_buffer_bytes=64 * 1024)
 
@@ -30,7 +30,7 @@ async def test_client_that_ends_its_sending_half_gets_its_reply(house: House, wh
     await few_turns()
     assert lb.in_flight() == 1
     await peer.send(reply(pattern(300_000)))
-    assert (await final_of(client)).body == pattern(300_000)
+    assert (await client.read_final()).body == pattern(300_000)
     assert await client.ended()
 
 
@@ -41,10 +41,10 @@ async def test_half_closed_client_gets_all_replies_of_its_pipeline(house: House)
     await few_turns()
     for _ in range(2):
         await peer.send(OK)
-        assert (await final_of(client)).body == b"ok"
+        assert (await client.read_final()).body == b"ok"
         await peer.read_message()
     await peer.send(OK)
-    assert (await final_of(client)).body == b"ok"
+    assert (await client.read_final()).body == b"ok"
     assert await client.ended()
     assert [record.status for record in lb.records] == [200, 200, 200]
 
@@ -60,7 +60,7 @@ async def test_half_closed_client_gets_its_reply_though_it_waited_in_the_queue(h
     await first.read_message()
     await peer.read_message()
     await peer.send(OK)
-    assert (await final_of(second)).body == b"ok"
+    assert (await second.read_final()).body == b"ok"
 
 
 async def test_client_that_really_left_is_told_from_one_that_ended_its_half(house: House) -> None:
@@ -141,20 +141,7 @@ async def test_half_closed_client_with_no_room_for_a_byte_gets_its_replies(house
     peer = await backend.accept()
     await peer.read_message()
     (ours,) = lb.server._clients
-    real = ours.channel.sock
-
-    class Full:
-        """A socket that takes nothing while the probe is tried."""
-
-        def send(self, data: bytes) -> int:
-            if len(data) > 1:
-                return real.send(data)
-            raise BlockingIOError
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(real, name)
-
-    ours.channel.sock = Full()  # type: ignore[assignment]
+    ours.channel.sock = Stuffed(ours.channel.sock, up_to=1)  # type: ignore[assignment]  # the probe finds no room
     client.finish()
     await few_turns()
     await peer.send(OK)
@@ -188,7 +175,7 @@ async def test_client_that_leaves_costs_nothing_for_long(house: House, phase: st
         await until(lambda: lb.in_flight() == lb.waiting == 0)
     other = await lb.client()
     await other.send(GET)
-    assert (await final_of(other)).status == 200
+    assert (await other.read_final()).status == 200
 
 
 async def bring_to(phase: str, lb: Balancer, backend: object, client: Peer) -> Peer | None:

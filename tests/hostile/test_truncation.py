@@ -1,11 +1,9 @@
 """A stream that was cut never looks as if it had ended, whoever cut it: the client, the backend or the balancer."""
 
 import asyncio
-import socket
-from typing import Any
 
 import pytest
-from relay.support import GET, Balancer, House, Peer, pattern, post, replaces_a_part, reply, until
+from relay.support import GET, Balancer, House, Peer, Stuffed, pattern, post, replaces_a_part, reply, until
 
 from ocr_tcp_lb.config import Limits, Timeouts
 
@@ -95,19 +93,6 @@ async def test_reply_that_its_client_does_not_read_in_time_is_reset(house: House
     got, ending = await client.read_to_end()
     assert ending == "reset", f"{len(got)} of {LARGE} bytes came, and looked like all of it"
     assert await sending
-
-
-class Stuffed:
-    """A socket that takes nothing any more."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def send(self, data: bytes) -> int:
-        raise BlockingIOError
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
 
 
 @replaces_a_part

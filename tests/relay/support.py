@@ -5,6 +5,7 @@ wait is bounded by `PATIENCE_S`, so that a stuck balancer fails the test at the 
 """
 
 import asyncio
+import math
 import os
 import socket
 import struct
@@ -176,6 +177,12 @@ class Peer:
             return replace(head, body=body)
         return head
 
+    async def read_final(self) -> Message:
+        """The final reply to a request, interim ones passed over."""
+        while (got := await self.read_message()).status < 200:
+            pass
+        return got
+
     async def _read_chunks(self) -> bytes:
         chunks = []
         while size := int((await self.read_until(b"\r\n")).split(b";")[0], 16):
@@ -212,6 +219,23 @@ class Peer:
         """Close with a reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self.sock.close()
+
+
+class Stuffed:
+    """A socket that takes nothing of what is sent in pieces of up to so many bytes."""
+
+    def __init__(self, sock: socket.socket, up_to: float = math.inf) -> None:
+        self._sock = sock
+        self._up_to = up_to
+
+    def send(self, data: bytes) -> int:
+        """Send a longer piece."""
+        if len(data) > self._up_to:
+            return self._sock.send(data)
+        raise BlockingIOError
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
 
 
 class ScriptedBackend:

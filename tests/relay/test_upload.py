@@ -10,10 +10,11 @@ from ocr_tcp_lb.config import Limits
 from ocr_tcp_lb.relay.buffers import SLAB_BYTES, Slabs
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import FINE_READ_BYTES, FIRST_READ_BYTES
+from ocr_tcp_lb.relay.gathering import is_to_come
 from ocr_tcp_lb.relay.held_body import HeldBody
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.splice import Pipes
-from ocr_tcp_lb.relay.upload import SMALL_SLAB_BYTES, STREAMED_SHARE, Upload, receive
+from ocr_tcp_lb.relay.upload import SMALL_SLAB_BYTES, STREAMED_SHARE, Upload
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.requests import RequestParser
 
@@ -38,9 +39,11 @@ class Desk:
 
     def upload(self, field: bytes, first: bytes = b"", limits: Limits | None = None) -> Upload | HeldBody:
         head = RequestParser().parse(b"POST / HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n")
-        return receive(self.client, head, first, self.slabs, limits or Limits())
+        if not is_to_come(head, first):
+            return HeldBody(first, head.content_length)
+        return Upload(self.client, head, first, self.slabs, limits or Limits())
 
-    def gather(self, upload: Upload | HeldBody, data: bytes = b"") -> bool:
+    def gather(self, upload: Upload, data: bytes = b"") -> bool:
         """Let the client send, and gather what comes."""
         while data:
             try:
