@@ -12,6 +12,7 @@ import time
 
 from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.relay.answer import SWITCHING_PROTOCOLS, Answer
+from ocr_tcp_lb.relay.connecting import connect
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import header_for
@@ -101,7 +102,7 @@ class Attempt:
     async def _connect(self) -> BackendConnection:
         client = self._request.client
         client.allow(self._hub.timeouts.connect_s)
-        return await self._upstream.connect(client.wakeup, lambda: client.expired)
+        return await connect(self._upstream, client.wakeup, lambda: client.expired)
 
     def _pump(self, connection: BackendConnection, answer: Answer) -> bool:
         """Move what can move, in both directions; True when the reply has ended, else the wake-up is set."""

@@ -1,4 +1,6 @@
-"""The client's side of a connection: its channel, what it sent ahead, its deadline, and ways to talk to it.
+"""The client's side of a connection: its channel, what it sent ahead, its deadline, and whether it is still there.
+
+Nothing here waits; conversations that take time are in `talk`.
 
 Bytes that arrive ahead of their time (pipelined requests) wait in `inbox`, at most one head limit of them.
 """
@@ -14,9 +16,7 @@ from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.wire.head import Hop
 from ocr_tcp_lb.wire.proxy_protocol import Endpoint
 
-LINGER_S = 5.0  # how long a refused client may take to read its answer (nginx: lingering_timeout 5 s)
 LOOK_AGAIN_S = 0.25
-READS_A_TURN = 16
 PROBE = b"H"  # the first byte of every reply that there is: HTTP/1.1 ...
 HOPS_KNOWN = 4096
 PROBED_AFTER_S = (0.02, 0.2, 1.0, 5.0)  # a reset comes one round trip after the probe; at once on loopback
@@ -82,26 +82,10 @@ class Client:
         except OSError as error:
             raise ClientGone(str(error)) from error
 
-    async def dismiss(self, reply: bytes) -> None:
-        """Give a last answer that really arrives; closing is up to the caller. Raises ClientGone."""
-        self.allow(LINGER_S)
-        await self.send_all(reply)
-        await self.linger()
-
     def allow(self, seconds: float) -> None:
         """Set the deadline this far from now."""
         self.deadline = self._hub.loop.time() + seconds
         self.expired = False
-
-    async def wait_readable(self) -> bool:
-        """Wait for bytes or an end; False when the deadline passed first."""
-        channel = self.channel
-        while not channel.readable:
-            if self.expired:
-                return False
-            channel.want_read()
-            await self.wakeup
-        return True
 
     def notice_departure(self) -> None:
         """While the client has nothing to do but wait, see whether it still does.
@@ -154,45 +138,6 @@ class Client:
         error = self.channel.connection_error()
         if error is not None:
             raise ClientGone(str(error))
-
-    async def send_all(self, data: bytes) -> None:
-        """Send all of it, within the deadline; raises ClientGone when that cannot be."""
-        channel = self.channel
-        left = memoryview(data)
-        while True:
-            try:
-                left = left[channel.send(left) :]
-            except OSError as error:
-                raise ClientGone(str(error)) from error
-            if not left:
-                return
-            while not channel.writable:
-                if self.expired:
-                    raise ClientGone("the client does not read")
-                channel.want_write()
-                await self.wakeup
-
-    async def linger(self) -> None:
-        """Let the client read a last answer before the connection goes.
-
-        Closing with unread bytes would make the kernel send a reset, which can destroy the answer on its way.
-        """
-        channel = self.channel
-        channel.finish_sending()
-        self.allow(LINGER_S)
-        while await self.wait_readable():
-            for _ in range(READS_A_TURN):
-                try:
-                    received = channel.receive_into(scratch_view)
-                except OSError:
-                    return
-                if received == 0:
-                    return
-                if received is None:
-                    break
-            if channel.readable:  # it sends faster than we read: others, and the deadline, have their turn
-                self.wakeup.fire_soon()
-                await self.wakeup
 
     def break_off(self) -> None:
         """Close the socket with a reset, so that a reply which was cut short can't pass for one that ended.

@@ -18,6 +18,7 @@ from ocr_tcp_lb.relay.held_body import HeldBody
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.request import Begun, Request
+from ocr_tcp_lb.relay.talk import linger, send_all
 from ocr_tcp_lb.relay.upload import Upload, too_large
 from ocr_tcp_lb.relay.waiting import obtain
 from ocr_tcp_lb.wire.errors import RequestError
@@ -144,7 +145,7 @@ class Exchange:
         if self._persists or client.channel.is_closed:
             return
         if not upload.over or client.inbox or client.channel.readable:
-            await client.linger()  # after the lease: a client that still sends holds no backend
+            await linger(client)  # after the lease: a client that still sends holds no backend
 
     def _cut_short(self) -> None:
         """Close the client's connection, in a way that tells a reply that did not end from one that did."""
@@ -182,12 +183,12 @@ class Exchange:
         )
         try:
             client.allow(self._hub.timeouts.idle_s)
-            await client.send_all(reply[client.ahead :])
+            await send_all(client, reply[client.ahead :])
             client.ahead = 0
             record.status = refusal.status
             record.ended = time.monotonic()  # lingering is no part of the answer
             if not self._persists:
-                await client.linger()
+                await linger(client)
         except ClientGone:
             record.ending = "client_left"
             self._persists = False

@@ -4,6 +4,7 @@ from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import ClientGone
 from ocr_tcp_lb.relay.hub import Hub
+from ocr_tcp_lb.relay.talk import wait_readable
 from ocr_tcp_lb.wire import proxy_protocol
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.proxy_protocol import ProxyHeader
@@ -24,7 +25,7 @@ async def read_introduction(hub: Hub, client: Client) -> None:
     client.allow(hub.timeouts.head_s)
     data = b""
     while (header := proxy_protocol.read(data)) is None:
-        if not await client.wait_readable():
+        if not await wait_readable(client):
             raise RequestError(408, "head_timeout", "the PROXY header did not arrive in time")
         try:
             received = client.channel.receive_into(scratch_view[:READ_BYTES])

@@ -13,6 +13,7 @@ from ocr_tcp_lb.balance.backend import Backend
 from ocr_tcp_lb.balance.chance import Rng
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.relay.buffers import scratch_view
+from ocr_tcp_lb.relay.connecting import connect
 from ocr_tcp_lb.relay.deadlines import NEVER
 from ocr_tcp_lb.relay.failures import Refusal
 from ocr_tcp_lb.relay.hub import Hub
@@ -62,7 +63,7 @@ class Probe:
             hub.deadlines.release(self)
 
     async def _look(self) -> str | None:
-        connection = await self.upstream.connect(self.wakeup, lambda: self.expired)
+        connection = await connect(self.upstream, self.wakeup, lambda: self.expired)
         try:
             config = self.upstream.config
             if not config.health_path:

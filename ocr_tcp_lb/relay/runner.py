@@ -15,6 +15,7 @@ from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.relay.answer import FIRST_FINAL, MOST_INTERIM_REPLIES, SWITCHING_PROTOCOLS
 from ocr_tcp_lb.relay.attempt import opening_of
 from ocr_tcp_lb.relay.buffers import scratch_view
+from ocr_tcp_lb.relay.connecting import connect
 from ocr_tcp_lb.relay.deadlines import NEVER
 from ocr_tcp_lb.relay.failures import AttemptFailed, SinkBroke
 from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES
@@ -133,7 +134,7 @@ class Runner:
     async def _connect(self) -> BackendConnection:
         """A new connection: one that was idle may be stale, and to find that out is not worth it here."""
         self._allow(self._hub.timeouts.connect_s)
-        connection = await self._upstream.connect(self.wakeup, lambda: self.expired)
+        connection = await connect(self._upstream, self.wakeup, lambda: self.expired)
         self.connected_at = time.monotonic()
         return connection
 

@@ -14,6 +14,7 @@ from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import must_introduce, read_introduction
 from ocr_tcp_lb.relay.listener import Listener, open_listeners
 from ocr_tcp_lb.relay.session import Session
+from ocr_tcp_lb.relay.talk import dismiss
 from ocr_tcp_lb.relay.tcp import TcpSession
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.replies import error_reply
@@ -110,7 +111,7 @@ class Server:
         try:
             if hub.config.mode == "http":
                 code, request_id = "too_many_connections", hub.new_request_id()
-                await client.dismiss(error_reply(status, code, message, request_id, retry_after_s=1))
+                await dismiss(client, error_reply(status, code, message, request_id, retry_after_s=1))
             else:
                 client.break_off()
         except ClientGone:

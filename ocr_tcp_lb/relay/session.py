@@ -19,6 +19,7 @@ from ocr_tcp_lb.relay.failures import ClientGone
 from ocr_tcp_lb.relay.gathering import Gathering, is_to_come
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
+from ocr_tcp_lb.relay.talk import dismiss, linger, send_all
 from ocr_tcp_lb.wire.boundary import head_end
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import RequestHead
@@ -136,7 +137,7 @@ class Session:
         if ride.unsent:
             await self._deliver(ride)
         if not ride.persists and (client.inbox or client.channel.readable):
-            await client.linger()
+            await linger(client)
         return ride.persists
 
     async def _deliver(self, ride: Ride) -> None:
@@ -144,7 +145,7 @@ class Session:
         client, ending = self._client, "cancelled"
         try:
             client.allow(self._hub.timeouts.idle_s)
-            await client.send_all(ride.unsent)
+            await send_all(client, ride.unsent)
             ending = "ok"
         except ClientGone:
             ending = "client_left"
@@ -159,7 +160,7 @@ class Session:
         record.began = time.monotonic()
         record.ending = error.code
         try:
-            await client.dismiss(error_reply(error.status, error.code, error.message, request_id))
+            await dismiss(client, error_reply(error.status, error.code, error.message, request_id))
             record.status = error.status
         except ClientGone:
             pass

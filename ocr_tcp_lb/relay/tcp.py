@@ -7,6 +7,7 @@ import time
 from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client
+from ocr_tcp_lb.relay.connecting import connect
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import header_for
@@ -90,7 +91,7 @@ class TcpSession:
     async def _connect(self, name: str) -> BackendConnection:
         client = self._client
         client.allow(self._hub.timeouts.connect_s)
-        return await self._hub.upstreams[name].connect(client.wakeup, lambda: client.expired)
+        return await connect(self._hub.upstreams[name], client.wakeup, lambda: client.expired)
 
     async def _pass_on(self, connection: BackendConnection, introduction: bytes) -> Outcome:
         client, record = self._client, self._record

@@ -1,4 +1,4 @@
-"""Connections to one backend: made, kept alive while idle, checked before they are used again.
+"""Connections to one backend: kept alive while idle, and checked before they are used again; `connecting` makes them.
 
 An idle connection stays registered with the loop, so the moment the backend closes it (or says something that
 nobody asked for) it is dropped. What cannot be seen that way, a close between the last look and the first byte
@@ -8,17 +8,13 @@ early (gunicorn's default is 2 s, uvicorn's 5 s), hence `max_idle_s`.
 """
 
 import asyncio
-import errno
 import socket
 import struct
 import sys
-from collections.abc import Callable
 
-from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.config import BackendConfig
-from ocr_tcp_lb.relay.failures import AttemptFailed, Refusal
-from ocr_tcp_lb.relay.readiness import OUT_OF_DESCRIPTORS, Channel, Wakeup, unread_bytes
-from ocr_tcp_lb.relay.resolver import Resolver, SocketAddress
+from ocr_tcp_lb.relay.readiness import Channel, Wakeup, unread_bytes
+from ocr_tcp_lb.relay.resolver import Resolver
 
 UNSEEN_S = 0.005  # no server closes a connection on purpose so soon after its reply without saying so in it
 BYTES_ACKED_AT, TCP_INFO_BYTES = 120, 128  # linux/tcp.h
@@ -71,11 +67,11 @@ class Upstream:
     """Everything the relay knows of one backend: its address and its idle connections."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, config: BackendConfig) -> None:
-        self._loop = loop
+        self.loop = loop
         self.config = config
         self.path = config.path.encode("ascii")
         self._idle: list[BackendConnection] = []
-        self._resolver = Resolver(loop, config.host, config.port)
+        self.resolver = Resolver(loop, config.host, config.port)
         self._trim_timer: asyncio.TimerHandle | None = None
         self._is_retired = False
 
@@ -87,7 +83,7 @@ class Upstream:
 
         A request that cannot be sent again gets only one that was in use a moment ago, which can hardly be stale.
         """
-        now = self._loop.time()
+        now = self.loop.time()
         while self._idle:
             connection = self._idle[-1]
             is_recent = now - connection.idle_since < UNSEEN_S
@@ -112,10 +108,10 @@ class Upstream:
         channel.readable = False
         if not channel.is_watched:
             channel.want_read()
-        connection.idle_since = self._loop.time()
+        connection.idle_since = self.loop.time()
         self._idle.append(connection)
         if self._trim_timer is None:
-            self._trim_timer = self._loop.call_later(self.config.max_idle_s, self._trim)
+            self._trim_timer = self.loop.call_later(self.config.max_idle_s, self._trim)
 
     def drop(self, connection: BackendConnection) -> None:
         """Close an idle connection."""
@@ -125,75 +121,13 @@ class Upstream:
 
     def _trim(self) -> None:
         """Close what was idle for too long; the oldest stand first."""
-        oldest = self._loop.time() - self.config.max_idle_s
+        oldest = self.loop.time() - self.config.max_idle_s
         while self._idle and self._idle[0].idle_since <= oldest:
             self._idle.pop(0).channel.close()
         self._trim_timer = None
         if self._idle:
             due = self._idle[0].idle_since + self.config.max_idle_s
-            self._trim_timer = self._loop.call_at(due, self._trim)
-
-    async def connect(self, wakeup: Wakeup, has_expired: Callable[[], bool]) -> BackendConnection:
-        """Open a connection, trying each address of the host in turn.
-
-        Raises AttemptFailed (nothing sent) when none of them accepts, or `has_expired()` turns true.
-        """
-        failure: OSError | None = None
-        for family, address in await self._resolver.endpoints(wakeup, has_expired):
-            try:
-                channel = await self._open(family, address, wakeup, has_expired)
-            except OSError as error:
-                failure = error
-            else:
-                return BackendConnection(self, channel)
-        reason = failure.strerror or str(failure) if failure else "no address"
-        raise AttemptFailed(
-            Outcome.CONNECT_FAILED,
-            f"cannot connect to {self.config.name} ({self.config.url}): {reason}",
-            nothing_sent=True,
-        ) from failure
-
-    async def _open(
-        self,
-        family: socket.AddressFamily,
-        address: SocketAddress,
-        wakeup: Wakeup,
-        has_expired: Callable[[], bool],
-    ) -> Channel:
-        sock = self._new_socket(family)
-        channel = Channel(self._loop, sock, wakeup)
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            code = sock.connect_ex(address)
-            if code == errno.EINPROGRESS:
-                channel.writable = False
-                channel.want_write()
-                while not channel.writable:
-                    if has_expired():
-                        raise TimeoutError(errno.ETIMEDOUT, "timed out")
-                    await wakeup
-                error = channel.connection_error()
-                if error is not None:
-                    raise error
-            elif code:
-                raise OSError(code, errno.errorcode.get(code, "connect failed"))
-        except BaseException:
-            channel.reset_on_close()  # it may stand by now: nobody is to take it for an empty stream
-            channel.close()
-            raise
-        return channel
-
-    @staticmethod
-    def _new_socket(family: socket.AddressFamily) -> socket.socket:
-        """A non-blocking socket; running out of descriptors is our fault, not the backend's. Raises Refusal."""
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
-        except OSError as error:
-            if error.errno in OUT_OF_DESCRIPTORS:
-                raise Refusal(503, "out_of_descriptors", "the balancer has no file descriptor left", 1) from error
-            raise
-        sock.setblocking(False)
-        return sock
+            self._trim_timer = self.loop.call_at(due, self._trim)
 
     def adopt(self, config: BackendConfig) -> None:
         """Take another configuration of the same address, for attempts to come."""

@@ -3,9 +3,10 @@
 import pytest
 
 from ocr_tcp_lb.config import BackendConfig, Limits
-from ocr_tcp_lb.relay import client as client_module
+from ocr_tcp_lb.relay import talk
 from ocr_tcp_lb.relay.failures import ClientGone
 from ocr_tcp_lb.relay.readiness import Channel
+from ocr_tcp_lb.relay.talk import linger, send_all, wait_readable
 
 from .support import Balancer, House, driven, guest, until
 
@@ -21,7 +22,7 @@ async def test_everything_is_sent_to_a_client_that_reads_slowly(lb: Balancer) ->
     client, far = guest(lb)
     data = bytes(range(256)) * 8000
     client.allow(5)
-    send = driven(client.wakeup, client.send_all(data))
+    send = driven(client.wakeup, send_all(client, data))
     assert await far.read(len(data)) == data
     await send
     client.close()
@@ -32,7 +33,7 @@ async def test_client_that_does_not_read_in_time_is_given_up(lb: Balancer) -> No
     client, far = guest(lb)
     client.allow(0.03)
     with pytest.raises(ClientGone, match="does not read"):
-        await driven(client.wakeup, client.send_all(bytes(5_000_000)))
+        await driven(client.wakeup, send_all(client, bytes(5_000_000)))
     client.close()
     far.close()
 
@@ -42,7 +43,7 @@ async def test_client_that_is_gone_is_noticed_when_sending(lb: Balancer) -> None
     far.close()
     client.allow(5)
     with pytest.raises(ClientGone):
-        await driven(client.wakeup, client.send_all(bytes(5_000_000)))
+        await driven(client.wakeup, send_all(client, bytes(5_000_000)))
     client.close()
 
 
@@ -73,10 +74,10 @@ async def test_wait_for_bytes_ends_at_the_deadline(lb: Balancer) -> None:
     client, far = guest(lb)
     client.channel.readable = False
     client.allow(0.03)
-    assert not await driven(client.wakeup, client.wait_readable())
+    assert not await driven(client.wakeup, wait_readable(client))
     client.allow(5)
     await far.send(b"x")
-    assert await driven(client.wakeup, client.wait_readable())
+    assert await driven(client.wakeup, wait_readable(client))
     client.close()
     far.close()
 
@@ -84,12 +85,12 @@ async def test_wait_for_bytes_ends_at_the_deadline(lb: Balancer) -> None:
 async def test_lingering_waits_until_the_client_has_read_and_gone(lb: Balancer) -> None:
     client, far = guest(lb)
     await far.send(b"x" * 100_000)
-    linger = driven(client.wakeup, client.linger())
+    lingering = driven(client.wakeup, linger(client))
     assert await far.ended(), "the end is told at once"
-    assert not linger.done()
+    assert not lingering.done()
     await far.send(b"y" * 100_000)
     far.close()
-    await linger
+    await lingering
     client.close()
 
 
@@ -103,19 +104,19 @@ async def test_lingering_reads_only_when_there_is_something(lb: Balancer, monkey
 
     monkeypatch.setattr(Channel, "receive_into", counted)
     client, far = guest(lb)
-    linger = driven(client.wakeup, client.linger())
+    lingering = driven(client.wakeup, linger(client))
     await far.send(b"x" * 100)
     await until(lambda: 100 in reads)
     far.close()
-    await linger
+    await lingering
     assert reads.count(None) <= 2, "a refusal of the kernel is believed at once"
     client.close()
 
 
 async def test_lingering_is_bounded(lb: Balancer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "LINGER_S", 0.03)
+    monkeypatch.setattr(talk, "LINGER_S", 0.03)
     client, far = guest(lb)
-    await driven(client.wakeup, client.linger())
+    await driven(client.wakeup, linger(client))
     client.close()
     far.close()
 

@@ -5,8 +5,8 @@ import socket
 from pathlib import Path
 
 from ocr_tcp_lb.config import Limits, QueueConfig, TcpAddress, UnixAddress
-from ocr_tcp_lb.relay.client import LINGER_S
 from ocr_tcp_lb.relay.listener import ACCEPTS_A_TURN
+from ocr_tcp_lb.relay.talk import LINGER_S
 
 from .support import GET, OK, House, Peer, pattern, post, until
 

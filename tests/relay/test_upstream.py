@@ -9,6 +9,7 @@ import pytest
 from bench.ports import free_port
 from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.config import BackendConfig
+from ocr_tcp_lb.relay.connecting import connect
 from ocr_tcp_lb.relay.failures import AttemptFailed
 from ocr_tcp_lb.relay.readiness import Wakeup
 from ocr_tcp_lb.relay.upstream import MOST_IDLE, BackendConnection, Upstream
@@ -22,7 +23,7 @@ def never() -> bool:
 
 def opened(upstream: Upstream, has_expired: Callable[[], bool] = never) -> asyncio.Future[BackendConnection]:
     wakeup = Wakeup(asyncio.get_running_loop())
-    return driven(wakeup, upstream.connect(wakeup, has_expired))
+    return driven(wakeup, connect(upstream, wakeup, has_expired))
 
 
 async def connected(upstream: Upstream, backend: ScriptedBackend) -> tuple[BackendConnection, Peer]:
@@ -128,7 +129,7 @@ async def test_connect_that_takes_too_long_has_sent_nothing(house: House) -> Non
             filler.connect_ex(full.getsockname())
         upstream = Upstream(loop, BackendConfig("b1", "127.0.0.1", full.getsockname()[1]))
         wakeup, expired = Wakeup(loop), False
-        attempt = driven(wakeup, upstream.connect(wakeup, lambda: expired))
+        attempt = driven(wakeup, connect(upstream, wakeup, lambda: expired))
         for _ in range(5):
             await asyncio.sleep(0)
         assert not attempt.done()
@@ -152,7 +153,7 @@ async def test_cancelled_connect_leaves_no_socket(house: House) -> None:
             filler.connect_ex(full.getsockname())
         upstream = Upstream(loop, BackendConfig("b1", "127.0.0.1", full.getsockname()[1]))
         wakeup = Wakeup(loop)
-        attempt = driven(wakeup, upstream.connect(wakeup, never))
+        attempt = driven(wakeup, connect(upstream, wakeup, never))
         for _ in range(5):
             await asyncio.sleep(0)
         wakeup.cancel()

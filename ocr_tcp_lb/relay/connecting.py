@@ -1,0 +1,76 @@
+"""Making a connection to a backend, in the caller's coroutine and within its deadline."""
+
+import errno
+import socket
+from collections.abc import Callable
+
+from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.relay.failures import AttemptFailed, Refusal
+from ocr_tcp_lb.relay.readiness import OUT_OF_DESCRIPTORS, Channel, Wakeup
+from ocr_tcp_lb.relay.resolver import SocketAddress
+from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
+
+
+async def connect(upstream: Upstream, wakeup: Wakeup, has_expired: Callable[[], bool]) -> BackendConnection:
+    """Open a connection, trying each address of the host in turn.
+
+    Raises AttemptFailed (nothing sent) when none of them accepts, or `has_expired()` turns true.
+    """
+    config = upstream.config
+    failure: OSError | None = None
+    for family, address in await upstream.resolver.endpoints(wakeup, has_expired):
+        try:
+            channel = await _open(family, address, upstream, wakeup, has_expired)
+        except OSError as error:
+            failure = error
+        else:
+            return BackendConnection(upstream, channel)
+    reason = failure.strerror or str(failure) if failure else "no address"
+    raise AttemptFailed(
+        Outcome.CONNECT_FAILED,
+        f"cannot connect to {config.name} ({config.url}): {reason}",
+        nothing_sent=True,
+    ) from failure
+
+
+def _new_socket(family: socket.AddressFamily) -> socket.socket:
+    """A non-blocking socket; running out of descriptors is our fault, not the backend's. Raises Refusal."""
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        if error.errno in OUT_OF_DESCRIPTORS:
+            raise Refusal(503, "out_of_descriptors", "the balancer has no file descriptor left", 1) from error
+        raise
+    sock.setblocking(False)
+    return sock
+
+
+async def _open(
+    family: socket.AddressFamily,
+    address: SocketAddress,
+    upstream: Upstream,
+    wakeup: Wakeup,
+    has_expired: Callable[[], bool],
+) -> Channel:
+    sock = _new_socket(family)
+    channel = Channel(upstream.loop, sock, wakeup)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = sock.connect_ex(address)
+        if code == errno.EINPROGRESS:
+            channel.writable = False
+            channel.want_write()
+            while not channel.writable:
+                if has_expired():
+                    raise TimeoutError(errno.ETIMEDOUT, "timed out")
+                await wakeup
+            error = channel.connection_error()
+            if error is not None:
+                raise error
+        elif code:
+            raise OSError(code, errno.errorcode.get(code, "connect failed"))
+    except BaseException:
+        channel.reset_on_close()  # it may stand by now: nobody is to take it for an empty stream
+        channel.close()
+        raise
+    return channel
