@@ -9,7 +9,7 @@ from typing import Literal
 
 from ocr_tcp_lb.balance.health import Health, State
 from ocr_tcp_lb.balance.learned import Learned
-from ocr_tcp_lb.balance.limit import InFlight, Learner, Limit, Told, Unlimited
+from ocr_tcp_lb.balance.limit import InFlight, Limit, Told, Unlimited
 from ocr_tcp_lb.balance.outcome import FAILURES, SERVED, WHOLE_REPLIES, Outcome
 from ocr_tcp_lb.balance.service_time import PeakEwma, ServiceTime
 from ocr_tcp_lb.balance.sharing import Kin
@@ -69,7 +69,7 @@ class Backend:
         self.is_gone = False  # no member of the fleet any more; what it has runs on
         self.health = Health()
         self._kin = kin
-        self.learner: Learner | None = None
+        self.learner: Learned | None = None
         self.limiter: Limit = Unlimited()
         self._limit(learns=learns)
         self.service = ServiceTime()

@@ -9,7 +9,7 @@ slot, except those held back from a slow backend for a faster one (`ranking`), w
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
 from ocr_tcp_lb.balance.care import Care
@@ -29,8 +29,8 @@ from ocr_tcp_lb.balance.snapshot import BackendSnapshot, FleetSnapshot
 
 Order = Literal["fifo", "size"]
 
-SHORTEST_TIMER_S = 0.001  # a decision that did not change is not to be asked for in a loop
-SIZES_EVERY_S = 0.001  # of 10,000 answers a second one in ten says enough about sizes
+SHORTEST_TIMER_S: Final = 0.001  # a decision that did not change is not to be asked for in a loop
+SIZES_EVERY_S: Final = 0.001  # of 10,000 answers a second one in ten says enough about sizes
 RETRIES = 2  # other attempts after the first; nginx tries every server, HAProxy 3 times
 
 

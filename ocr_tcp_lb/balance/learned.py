@@ -22,7 +22,7 @@ like a gain (mean 1.24 to 1.30); and a shared CPU whose queue never empties is n
 
 import math
 
-from ocr_tcp_lb.balance.limit import InFlight
+from ocr_tcp_lb.balance.limit import InFlight, Limit
 from ocr_tcp_lb.balance.sharing import MOST, SHARING_SLOPE, ByLevel, Kin
 
 ENOUGH = 3.0  # log-likelihood that decides: e**3, odds of 20 to 1 (Wald's sequential test at 5 %)
@@ -37,7 +37,7 @@ HURRY = 7  # each answer counts for as many more as wait, up to this
 FEW_WAITING = 12  # beyond this, nobody is taken for one whose threads share a CPU; see `Learned._is_sharing`
 
 
-class Learned:
+class Learned(Limit):
     """A limit that learns; see the module's docstring for how."""
 
     __slots__ = (
@@ -50,8 +50,6 @@ class Learned:
         "_patience",
         "_rest",
         "_was_denied",
-        "limit",
-        "sure",
     )
 
     def __init__(self, kin: Kin | None = None) -> None:
@@ -68,7 +66,7 @@ class Learned:
         self._rest = 0  # answers under demand until the next probe
 
     def on_grant(self, attempt: InFlight, in_flight: int) -> None:
-        """Remember whom it was sent behind."""
+        """Remember whom it was sent behind; `in_flight` counts it."""
         self._out[attempt] = None
         attempt.level = in_flight
         attempt.sure = sure = self.sure
@@ -78,7 +76,11 @@ class Learned:
     def on_answer(
         self, attempt: InFlight, service_s: float | None, now: float, waiting: int, factor: float = 1.0
     ) -> bool:
-        """Weigh an answer; one that was sent within the believed slots speaks for the speed."""
+        """Weigh the end of an attempt; `service_s` is None unless it was served, `waiting` is the queue's length.
+
+        `factor` is how long such a request takes relative to the mean, where its size says so. Returns whether the time
+        taken speaks for the backend's speed: it does not if the attempt was a probe, which may have waited inside.
+        """
         out = self._out
         if attempt not in out:  # granted under a limit that the operator has replaced
             return service_s is not None

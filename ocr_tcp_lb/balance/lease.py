@@ -7,6 +7,7 @@ slot from the grant until `Fleet.settle`, which must be called exactly once, can
 from collections.abc import Set
 
 from ocr_tcp_lb.balance.backend import Backend
+from ocr_tcp_lb.balance.limit import InFlight
 from ocr_tcp_lb.balance.outcome import FAILURES, Outcome
 
 __all__ = ["LEAST_URGENT", "USUAL_PRIORITY", "Lease", "Outcome", "Ticket"]
@@ -59,33 +60,17 @@ class Ticket:
                 self.deaths += 1
 
 
-class Lease:
+class Lease(InFlight):
     """One slot of one backend, held for one attempt of one ticket."""
 
-    __slots__ = (
-        "answered_at",
-        "backend",
-        "begins_at",
-        "elders_to_wait_for",
-        "era",
-        "granted_at",
-        "is_settled",
-        "level",
-        "sure",
-        "ticket",
-    )
-
-    level: int  # these four belong to a backend's learner; see `limit.InFlight`
-    sure: float
-    elders_to_wait_for: int
-    begins_at: float
+    __slots__ = ("backend", "era", "is_settled", "ticket")
 
     def __init__(self, backend: Backend, ticket: Ticket, granted_at: float, era: int) -> None:
         self.backend = backend
         self.ticket = ticket
         self.granted_at = granted_at
         self.era = era  # of the backend's health when granted; see `health.Health`
-        self.answered_at: float | None = None  # the caller may note the reply's head here
+        self.answered_at = None  # the caller may note the reply's head here
         self.is_settled = False
 
     def close(self, now: float) -> float:

@@ -2,15 +2,16 @@
 
 `sure` slots are believed to be worked on side by side. Between `sure` and `limit` a request may be sent on probation,
 but only one that would have had to wait anyway. Both are read before each grant and may be infinite. Those here do not
-learn; `learned.Learned` does, and is told what happens (`Learner`).
+learn; `learned.Learned` does, and is told what happens.
 """
 
 import math
-from typing import Protocol
 
 
-class InFlight(Protocol):
+class InFlight:
     """An attempt, as far as a limit cares; a lease is one. The learner that is told of it keeps its notes there."""
+
+    __slots__ = ("answered_at", "begins_at", "elders_to_wait_for", "granted_at", "level", "sure")
 
     granted_at: float
     answered_at: float | None
@@ -20,43 +21,23 @@ class InFlight(Protocol):
     begins_at: float  # when it began in that case; meaningful once no elder is waited for
 
 
-class Limit(Protocol):
+class Limit:
     """What a backend may have in flight, in requests."""
 
-    @property
-    def sure(self) -> float:
-        """How many at once it is believed to work on side by side."""
+    __slots__ = ("limit", "sure")
 
-    @property
-    def limit(self) -> float:
-        """The most requests in flight at once, now, probes counted; `math.inf` when unbounded."""
+    sure: float  # how many at once it is believed to work on side by side
+    limit: float  # the most requests in flight at once, now, probes counted; `math.inf` when unbounded
 
     def belief(self) -> str:
         """What is believed and why, in a few words for people."""
+        raise NotImplementedError
 
 
-class Learner(Limit, Protocol):
-    """A limit that is told of everything, and moves."""
-
-    def on_grant(self, attempt: InFlight, in_flight: int) -> None:
-        """Note a grant; `in_flight` counts it."""
-
-    def on_answer(
-        self, attempt: InFlight, service_s: float | None, now: float, waiting: int, factor: float = 1.0
-    ) -> bool:
-        """Note the end of an attempt; `service_s` is None unless it was served, `waiting` is the queue's length.
-
-        `factor` is how long such a request takes relative to the mean, where its size says so.
-
-        Returns whether the time taken speaks for the backend's speed: it does not if the attempt was a probe, which
-        may have waited inside the backend.
-        """
-
-
-class Told:
+class Told(Limit):
     """The operator said `concurrency=N`, and is believed."""
 
-    __slots__ = ("limit", "sure")
+    __slots__ = ()
 
     def __init__(self, limit: int) -> None:
         assert limit >= 1, "a backend that takes nothing is not a backend"
@@ -68,10 +49,10 @@ class Told:
         return "told"
 
 
-class Unlimited:
+class Unlimited(Limit):
     """For the policies that bind a request at once and have no use for a limit."""
 
-    __slots__ = ("limit", "sure")
+    __slots__ = ()
 
     def __init__(self) -> None:
         self.limit = math.inf

@@ -5,6 +5,7 @@ the ticket is decided in this room: see `backend`, `health` and `lease`.
 """
 
 from enum import Enum, auto
+from typing import Final
 
 
 class Outcome(Enum):
@@ -20,6 +21,6 @@ class Outcome(Enum):
     STALE = auto()  # a pooled connection was found closed before any byte of the reply; nobody's fault
 
 
-SERVED = Outcome.SERVED  # for those who ask twice a request: a name is found twice as fast as an enum's member
+SERVED: Final = Outcome.SERVED  # for those who ask twice a request: a name is found twice as fast as an enum's member
 WHOLE_REPLIES = frozenset({Outcome.SERVED, Outcome.CLIENT_ERROR})
 FAILURES = frozenset({Outcome.SERVER_ERROR, Outcome.CONNECT_FAILED, Outcome.BROKE, Outcome.SILENT})

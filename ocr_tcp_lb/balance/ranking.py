@@ -10,7 +10,7 @@ half the slots are free (`python -m bench.sim --cost`).
 import heapq
 import math
 from bisect import bisect_left
-from typing import Any
+from typing import Any, Final
 
 from ocr_tcp_lb.balance.backend import Backend
 
@@ -18,11 +18,11 @@ STEPS_PER_OCTAVE = 4
 LOWEST_OCTAVE = -14  # 61 us
 BUCKETS = 32 * STEPS_PER_OCTAVE  # up to 3 days
 BETA = 2.0  # see `Ranking.is_better_held`; of 1.5, 2, 3 and 4 it did best, and 1.5 cost 8 % with 12 mixed backends
-CLOCK_S = 1e-6  # (a + b) - a may fall short of b: whoever is let go at a set time must not wait for the last bit
+CLOCK_S: Final = 1e-6  # (a + b) - a may fall short of b: whoever is let go at a set time must not wait for the last bit
 RATE_UNIT = 1e9  # rates are whole numbers of this part of 1/s, so that adding and removing leaves no crumbs
 
 # Step k covers what is nearest to 2 ** (k / STEPS_PER_OCTAVE) times the lowest; each entry is a step's upper bound.
-_BOUNDS_S = [0.0, *(2 ** ((step + 0.5) / STEPS_PER_OCTAVE + LOWEST_OCTAVE) for step in range(1, BUCKETS - 1))]
+_BOUNDS_S: Final = [0.0, *(2 ** ((step + 0.5) / STEPS_PER_OCTAVE + LOWEST_OCTAVE) for step in range(1, BUCKETS - 1))]
 
 _Entry = tuple[Any, ...]  # what the heap is ordered by, the backend's number last; then the entry's own; then its place
 

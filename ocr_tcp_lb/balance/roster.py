@@ -7,31 +7,37 @@ looks at what changed when the next choice is due, because most backends change 
 
 import math
 from collections.abc import Sequence, Set
-from typing import Protocol
+from typing import Final
 
 from ocr_tcp_lb.balance.backend import Backend
 from ocr_tcp_lb.balance.chance import Rng
 from ocr_tcp_lb.balance.policy import Policy
 from ocr_tcp_lb.balance.ranking import Ranking
 
-DEEP = 12  # so many waiting justify a second probe at a backend that is being probed; they come in bursts
-REVIEW_S = 5.0  # how late it may be noticed that an estimate has expired; estimates live for a minute
+DEEP: Final = 12  # so many waiting justify a second probe at a backend that is being probed; they come in bursts
+REVIEW_S: Final = 5.0  # how late it may be noticed that an estimate has expired; estimates live for a minute
 
 
-class Roster(Protocol):
+class Roster:
     """Who is open, and who is chosen."""
+
+    __slots__ = ()
 
     def refresh(self, backend: Backend) -> None:
         """Take note after anything about the backend changed."""
+        raise NotImplementedError
 
     def choose(self, position: int, waited_s: float, now: float) -> Backend | None:
         """Return a backend for the request at this position of the queue (1 is first), or None: it has to wait."""
+        raise NotImplementedError
 
     def choose_except(self, tried: Set[Backend], now: float) -> Backend | None:
         """Return a backend that is not in `tried`, or None."""
+        raise NotImplementedError
 
     def hold_s(self, now: float) -> float:
         """Return for how long a request may be held though a backend is open; infinite when none is."""
+        raise NotImplementedError
 
 
 class _OpenList:
@@ -55,7 +61,7 @@ class _OpenList:
             self.place[last] = place
 
 
-class Listed:
+class Listed(Roster):
     """Open backends as lists, for the policies that look at all of them."""
 
     __slots__ = ("_policy", "_reserves", "_rng", "_weighted")
@@ -94,7 +100,7 @@ class Listed:
         return self._policy.pick(candidates, now, self._rng)
 
 
-class Ranked:
+class Ranked(Roster):
     """Open backends by speed, for the `queue` policy."""
 
     __slots__ = ("_backends", "_changed", "_has_reserves", "_policy", "_reserves", "_review_at", "_rng", "_weighted")

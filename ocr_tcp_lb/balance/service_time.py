@@ -5,12 +5,13 @@ take seconds. Only whole good replies may be fed to them: a worker that fails in
 """
 
 import math
+from typing import Final
 
-TRUSTED_AFTER = 20  # answers averaged before a speed is believed
-BLEND = 0.1  # weight of one new answer among steady ones: a memory of about 10 answers
-OUTLIER_RATIO = 3.0  # one answer counts for at most this many times the mean
-MEMORY_S = 60.0  # after this long without an answer, the next one weighs more than half
-EXPIRY_IN_ANSWERS = 20.0  # an estimate lives for this many service times, and never less than MEMORY_S
+TRUSTED_AFTER: Final = 20  # answers averaged before a speed is believed
+BLEND: Final = 0.1  # weight of one new answer among steady ones: a memory of about 10 answers
+OUTLIER_RATIO: Final = 3.0  # one answer counts for at most this many times the mean
+MEMORY_S: Final = 60.0  # after this long without an answer, the next one weighs more than half
+EXPIRY_IN_ANSWERS: Final = 20.0  # an estimate lives for this many service times, and never less than MEMORY_S
 PEAK_DECAY_S = 10.0  # time constant of the decay; Finagle and tower use 10 s
 
 

@@ -1,7 +1,8 @@
 """Moves the bytes: every socket of the balancer lives in this room, and no decision does.
 
-In the order in which a request meets them: `listener` accepts, `client` leads one connection through its
-requests, `upload` holds what the client sent, `upstream` connects to the chosen backend, `exchange` pumps both
-ways until the reply has ended, `flow`, `splice` and `tunnel` move single bodies and whole connections. `hub`
-holds what all connections share.
+In the order in which a request meets them: `listener` accepts, `session` leads one `client` through its requests,
+`heads` reads each, `gathering` and `upload` take in its body, `claim` asks for a backend, `upstream` keeps connections
+to it, `exchange` makes attempts until one has its reply, `flow`, `splice` and `tunnel` move single bodies and whole
+connections. `hub` holds what all connections share. What waits (`session`, `waiting`, `talk`, `connecting`, `exchange`,
+`attempt`, `tcp`) calls what acts at once, and never the other way round.
 """

@@ -90,7 +90,7 @@ class Answer:
 
     @property
     def _name(self) -> str:
-        return self._connection.upstream.config.name
+        return self._connection.upstream.name
 
     def _closed_early(self, reason: str) -> AttemptFailed:
         """What it means that no reply came: a connection that was stale already, or a backend that broke."""

@@ -17,6 +17,7 @@ from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, Si
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import header_for
 from ocr_tcp_lb.relay.request import OUTCOMES, Begun, Request
+from ocr_tcp_lb.relay.talk import carry
 from ocr_tcp_lb.relay.tunnel import Tunnel
 from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
 from ocr_tcp_lb.wire.errors import RequestError
@@ -55,7 +56,7 @@ class Attempt:
             return await self._run(begun.connection, begun)
         request = self._request
         # A connection that was introduced as one client's must not serve another.
-        introduces = self._upstream.config.send_proxy is not None
+        introduces = self._upstream.introduces_clients
         can_be_sent_again = not request.upload.streams
         connection = (
             None if introduces else self._upstream.take(request.client.wakeup, can_be_sent_again=can_be_sent_again)
@@ -134,7 +135,7 @@ class Attempt:
         return answer.is_delivered
 
     def _silent(self) -> AttemptFailed:
-        return AttemptFailed(Outcome.SILENT, f"{self._upstream.config.name} did not answer in time")
+        return AttemptFailed(Outcome.SILENT, f"{self._upstream.name} did not answer in time")
 
     def _say_what_is_wanted(self, connection: BackendConnection, answer: Answer) -> None:
         """Register for exactly the events that let something move, or end it."""
@@ -184,7 +185,7 @@ class Attempt:
             return Outcome.SERVED
         self.client_persists = answer.client_persists
         # Bytes behind a reply's end belong to nobody: such a connection must never serve another client.
-        if reply.keep_alive and upload.over and not answer.surplus and self._upstream.config.send_proxy is None:
+        if reply.keep_alive and upload.over and not answer.surplus and not self._upstream.introduces_clients:
             connection.bytes_sent += upload.bytes_sent
             self._upstream.give_back(connection)
             self._connection = None
@@ -196,7 +197,8 @@ class Attempt:
         record.ending = "tunnel"
         tunnel = Tunnel(self._hub, client, connection.channel)
         try:
-            await tunnel.run(client.inbox, first)
+            tunnel.begin(client.inbox, first)
+            await carry(tunnel, client)
         finally:
             client.inbox = b""
             client.close()  # nobody is to linger on what was no HTTP

@@ -27,13 +27,12 @@ class Claim(Ticket):
         self.is_waiting = False  # in the queue
         self._deadline: float | None = None  # when the answer is of no more use
         self.lease: Lease | None = None
-        fair_by = hub.config.queue.fair_by
-        if fair_by.by == "address":
+        if hub.fair_by_address:
             self.key = client.address
         if head is not None:
             self.size_bytes = head.content_length
-            if fair_by.by == "header":
-                self.key = head.value(fair_by.header.lower().encode()).decode("latin-1")
+            if hub.fair_by_header:
+                self.key = head.value(hub.fair_by_header).decode("latin-1")
             if head.has_wishes:
                 self._take_wishes(head)
 
@@ -51,7 +50,7 @@ class Claim(Ticket):
         if self._deadline is not None and not self._hub.fleet.can_meet(self, self._deadline, time.monotonic()):
             raise self._too_late()
         try:
-            lease = self.lease = self._hub.ask(self)
+            lease = self.lease = self._hub.ask(self, time.monotonic() if self.attempts else self.arrived_at)
         except QueueFull as error:
             raise self._refusal("queue_full", "every backend is busy and the queue is full") from error
         self.is_waiting = lease is None
@@ -103,11 +102,11 @@ class Claim(Ticket):
         self.lease = lease
         self.client.wakeup.fire_soon()
 
-    def settle(self, outcome: Outcome) -> None:
-        """Give the lease back, with what came of it."""
+    def settle(self, outcome: Outcome, now: float | None = None) -> None:
+        """Give the lease back, with what came of it; `now` is for who knows the time."""
         lease, self.lease = self.lease, None
         assert lease is not None
-        self._hub.settle(lease, outcome)
+        self._hub.settle(lease, outcome, time.monotonic() if now is None else now)
 
     def may_try_another(self, failure: AttemptFailed, *, may_run_twice: bool) -> bool:
         """Whether another attempt is allowed: no harm may come from it, and somebody must be left to try.

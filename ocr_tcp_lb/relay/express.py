@@ -9,6 +9,7 @@ never waits: that is for the session.
 """
 
 import time
+from typing import Final
 
 from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.relay.buffers import scratch_view
@@ -26,8 +27,9 @@ from ocr_tcp_lb.wire.errors import ReplyError
 from ocr_tcp_lb.wire.framing import Framing
 from ocr_tcp_lb.wire.head import ReplyHead, RequestHead
 
-FIRST_FINAL, FIRST_ERROR = 200, 500  # another backend may do better: the Exchange knows
-_room = scratch_view[:FIRST_READ_BYTES]
+FIRST_FINAL: Final = 200
+FIRST_ERROR: Final = 500  # another backend may do better: the Exchange knows
+_room: Final = scratch_view[:FIRST_READ_BYTES]
 
 
 class Ride:
@@ -83,7 +85,7 @@ class Ride:
         if lease is None:
             return False
         upstream = hub.upstreams[lease.backend.name]
-        connection = upstream.take(client.wakeup) if upstream.config.send_proxy is None else None
+        connection = None if upstream.introduces_clients else upstream.take(client.wakeup)
         if connection is None:
             return False
         self._connection = connection
@@ -206,7 +208,7 @@ class Ride:
     def _log(self, ending: str) -> None:
         record = self.record
         record.ending = ending
-        record.backend = self._connection.upstream.config.name
+        record.backend = self._connection.upstream.name
         record.attempts = 1
         record.bytes_in = self.head.content_length if self.gathering is None else self.gathering.bytes_taken
         record.ended = time.monotonic()
@@ -252,4 +254,4 @@ class Ride:
         if self.gathering is not None:
             self.gathering.close()  # nobody will ask for this body again
         claim.lease.answered_at = self.record.answered
-        claim.settle(OUTCOMES.get(reply.status // 100, Outcome.SERVED))
+        claim.settle(OUTCOMES.get(reply.status // 100, Outcome.SERVED), self.record.answered)

@@ -9,6 +9,7 @@ chunked reader raises about malformed chunks.
 """
 
 import errno
+from typing import Final
 
 from ocr_tcp_lb.config import KIB
 from ocr_tcp_lb.relay.buffers import SCRATCH_BYTES, scratch_view
@@ -20,7 +21,7 @@ from ocr_tcp_lb.wire.head import Framing
 
 ROUNDS = 16  # a pump moves at most 16 reads (4 to 16 MiB), then lets other connections have their turn
 CHUNKED_ROUNDS = 1  # a read of 256 KiB may hold 43,000 chunks of one byte, 40 ms of work
-FIRST_READ_BYTES = 64 * KIB  # doubled while the sink takes all: a client that never reads makes us hold little
+FIRST_READ_BYTES: Final = 64 * KIB  # doubled while the sink takes all: a client that never reads makes us hold little
 FINE_READ_BYTES = 32 * KIB  # 5 ms of such chunks
 UNBOUNDED = 1 << 62
 

@@ -62,25 +62,19 @@ class Hub:
         upstreams: Mapping[str, Upstream],
         on_record: Callable[[Record], None],
     ) -> None:
-        limits, timeouts = config.limits, config.timeouts
+        limits = config.limits
         self.loop = loop
-        self.config = config
-        self.limits = limits
-        self.timeouts = timeouts
+        self._configure(config)
         self.fleet = fleet
         self.upstreams = dict(upstreams)
         self._leaving: list[tuple[Backend, Upstream]] = []
         self.on_record = on_record
-        self.requests = RequestParser(max_fields=limits.head_fields)
         self.replies = ReplyParser()
         self.router = Router(upstream.path for upstream in upstreams.values())
         self.slabs = Slabs(limits.buffer_memory_bytes)
         self.pipes = Pipes()
         self.deadlines = Deadlines(loop, shortest_limit_s(config))
-        self.head_room = scratch_view[: limits.head_bytes]
         self.draining = False
-        # Whether small requests may take the express lane, which has no time for talk or doubt; off in some tests.
-        self.express = _may_be_express(config)
         self.runners: set[Wakeup] = set()  # of attempts that nobody waits for alone; see `runner`
         self._id_prefix = secrets.token_hex(6).encode()
         self._id_count = 0
@@ -92,16 +86,16 @@ class Hub:
         self._id_count += 1
         return b"%b%08x" % (self._id_prefix, self._id_count)
 
-    def ask(self, ticket: Ticket) -> Lease | None:
+    def ask(self, ticket: Ticket, now: float) -> Lease | None:
         """Ask the fleet for a backend; None: the ticket waits. Raises what `Fleet.ask` raises."""
-        lease = self.fleet.ask(ticket, time.monotonic())
+        lease = self.fleet.ask(ticket, now)
         if lease is None and self.fleet.next_event_at < self._tick_at:
             self._arm_tick()
         return lease
 
-    def settle(self, lease: Lease, outcome: Outcome) -> None:
+    def settle(self, lease: Lease, outcome: Outcome, now: float) -> None:
         """End a lease and pass the freed slot on."""
-        self._follow(self.fleet.settle(lease, outcome, time.monotonic()))
+        self._follow(self.fleet.settle(lease, outcome, now))
 
     def begin_reply(self, lease: Lease) -> None:
         """Tell the fleet that a reply has begun that may go on for long."""
@@ -169,16 +163,24 @@ class Hub:
 
     def reconfigure(self, config: Config) -> None:
         """Take other bounds and time limits, for requests to come; backends have their own way."""
+        self._configure(config)
+        self.slabs.capacity_bytes = config.limits.buffer_memory_bytes
+        self.deadlines.set_shortest(shortest_limit_s(config))
+        self.fleet.set_bounds(config.queue.size, config.retries)
+        self.fleet.order = config.queue.order
+
+    def _configure(self, config: Config) -> None:
+        """Keep the configuration, and by itself what every request asks of it."""
         self.config = config
         self.limits = config.limits
         self.timeouts = config.timeouts
         self.requests = RequestParser(max_fields=config.limits.head_fields)
         self.head_room = scratch_view[: config.limits.head_bytes]
-        self.slabs.capacity_bytes = config.limits.buffer_memory_bytes
-        self.deadlines.set_shortest(shortest_limit_s(config))
+        # Whether small requests may take the express lane, which has no time for talk or doubt; off in some tests.
         self.express = _may_be_express(config)
-        self.fleet.set_bounds(config.queue.size, config.retries)
-        self.fleet.order = config.queue.order
+        fair_by = config.queue.fair_by
+        self.fair_by_address = fair_by.by == "address"
+        self.fair_by_header = fair_by.header.lower().encode() if fair_by.by == "header" else b""
 
     def _renew_routes(self) -> None:
         self.router = Router(self.upstreams[backend.name].path for backend in self.fleet.backends)

@@ -1,6 +1,6 @@
 """A request on its way: what the parts of the relay know of it together, handed from exchange to attempt."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ocr_tcp_lb.balance.lease import Lease, Outcome
 from ocr_tcp_lb.relay.client import Client
@@ -13,7 +13,7 @@ from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.wire.head import RequestHead
 
 # What a reply's class of status says of its backend: 4xx is the client's doing and teaches nothing about speed.
-OUTCOMES = {4: Outcome.CLIENT_ERROR, 5: Outcome.SERVER_ERROR}
+OUTCOMES: Final = {4: Outcome.CLIENT_ERROR, 5: Outcome.SERVER_ERROR}
 
 
 def own_fields(record: Record, answered_at: float) -> bytes:

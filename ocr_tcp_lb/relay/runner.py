@@ -120,7 +120,7 @@ class Runner:
         if self._connection is not None:
             self._connection.channel.close()
         self.close()
-        self._hub.settle(self.lease, outcome)
+        self._hub.settle(self.lease, outcome, time.monotonic())
 
     def _allow(self, seconds: float) -> None:
         self.deadline = self._hub.loop.time() + seconds
@@ -129,7 +129,7 @@ class Runner:
     async def _wait(self) -> None:
         await self.wakeup
         if self.expired:
-            raise AttemptFailed(Outcome.SILENT, f"{self._upstream.config.name} did not answer in time")
+            raise AttemptFailed(Outcome.SILENT, f"{self._upstream.name} did not answer in time")
 
     async def _connect(self) -> BackendConnection:
         """A new connection: one that was idle may be stale, and to find that out is not worth it here."""
@@ -214,4 +214,4 @@ class Runner:
         return True
 
     def _broke(self, reason: str) -> AttemptFailed:
-        return AttemptFailed(Outcome.BROKE, f"{self._upstream.config.name}: {reason}")
+        return AttemptFailed(Outcome.BROKE, f"{self._upstream.name}: {reason}")

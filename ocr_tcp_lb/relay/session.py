@@ -1,7 +1,7 @@
 """One client's connection as a sentence: read a head, serve the request, and again, until either side is done.
 
-Everything that a request usually needs is done by plain calls, `_read_head` and the steps of a `Ride`, which act at
-once or say that there is something to wait for. So a request in the express lane is one wait in `run` itself: a
+Everything that a request usually needs is done by plain calls, `HeadReader.next` and the steps of a `Ride`, which act
+at once or say that there is something to wait for. So a request in the express lane is one wait in `run` itself: a
 coroutine awaited for each step took 1.5 us more.
 """
 
@@ -11,16 +11,15 @@ from asyncio import CancelledError
 from collections.abc import Coroutine
 from typing import Any
 
-from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.exchange import Exchange
 from ocr_tcp_lb.relay.express import Ride
 from ocr_tcp_lb.relay.failures import ClientGone
 from ocr_tcp_lb.relay.gathering import Gathering, is_to_come
+from ocr_tcp_lb.relay.heads import HeadReader
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.talk import dismiss, linger, send_all
-from ocr_tcp_lb.wire.boundary import head_end
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import RequestHead
 from ocr_tcp_lb.wire.replies import error_reply
@@ -31,22 +30,22 @@ log = logging.getLogger(__name__)
 class Session:
     """The requests of one client, one after the other, in one coroutine."""
 
-    __slots__ = ("_client", "_hub", "_seen")
+    __slots__ = ("_client", "_hub")
 
     def __init__(self, hub: Hub, client: Client) -> None:
         self._hub = hub
         self._client = client
-        self._seen = 0  # bytes of an incomplete head that were looked at
 
     async def run(self) -> None:
         """Serve requests until the connection ends; closes it, whatever happens."""
         hub, client = self._hub, self._client
+        heads = HeadReader(hub, client)
         hub.deadlines.guard(client)
         client.allow(hub.timeouts.head_s)
         try:
             persists = True
             while persists:
-                while (head := self._read_head()) is None:
+                while (head := heads.next()) is None:
                     await client.wakeup
                 gathering = await self._gather(head) if is_to_come(head, client.inbox) else None
                 ride = Ride(hub, client, head, gathering)
@@ -71,47 +70,6 @@ class Session:
             log.exception("unexpected error on the connection of %s", client.address)
         finally:
             client.close()
-
-    def _read_head(self) -> RequestHead | None:
-        """The next request's head, or None: then the wake-up is set. Raises RequestError, ClientGone when all is done.
-
-        What was read of it waits in the client's inbox.
-        """
-        hub, client = self._hub, self._client
-        channel, data = client.channel, client.inbox
-        while True:
-            if data:
-                if end := head_end(data, hub.limits.head_bytes, self._seen):
-                    self._seen = 0
-                    client.inbox = data[end:]
-                    channel.readable = False  # see `presume_empty`
-                    return hub.requests.parse(data[:end])
-                if not self._seen:
-                    client.allow(hub.timeouts.head_s)
-                self._seen = len(data)
-            if not channel.readable:
-                self._wait_for_head()
-                return None
-            try:
-                received = channel.receive_into(hub.head_room)
-            except OSError as error:
-                raise ClientGone(str(error)) from error
-            if received == 0:
-                raise ClientGone("the client closed")
-            if received is not None:
-                data += bytes(scratch_view[:received])
-                client.inbox = data
-
-    def _wait_for_head(self) -> None:
-        client = self._client
-        if client.expired:
-            if client.inbox:
-                raise RequestError(408, "head_timeout", "the request's head did not arrive in time")
-            raise ClientGone("no further request in time")
-        if self._hub.draining and not client.inbox:
-            raise ClientGone("the balancer ends, and the client has no request under way")
-        if not client.channel.is_watched:
-            client.channel.want_read()
 
     async def _gather(self, head: RequestHead) -> Gathering:
         """Wait for the body, as much as may be held."""

@@ -1,8 +1,9 @@
-"""Conversations with a client that take time: wait for its bytes, have it take a whole reply, part in peace."""
+"""What takes time with a client: wait for its bytes, have it take a whole reply, part in peace, carry a tunnel."""
 
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.client import Client
-from ocr_tcp_lb.relay.failures import ClientGone
+from ocr_tcp_lb.relay.failures import ClientGone, SourceBroke
+from ocr_tcp_lb.relay.tunnel import Tunnel
 
 LINGER_S = 5.0  # how long a refused client may take to read its answer (nginx: lingering_timeout 5 s)
 READS_A_TURN = 16
@@ -65,3 +66,14 @@ async def dismiss(client: Client, reply: bytes) -> None:
     client.allow(LINGER_S)
     await send_all(client, reply)
     await linger(client)
+
+
+async def carry(tunnel: Tunnel, client: Client) -> None:
+    """Pass bytes on until both directions have ended, one broke, or none moved for long; the tunnel knows which."""
+    try:
+        while not tunnel.step():
+            await client.wakeup
+    except SourceBroke:
+        pass
+    finally:
+        tunnel.close()

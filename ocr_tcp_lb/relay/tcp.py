@@ -12,6 +12,7 @@ from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import header_for
 from ocr_tcp_lb.relay.record import Record
+from ocr_tcp_lb.relay.talk import carry
 from ocr_tcp_lb.relay.tunnel import Tunnel
 from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.relay.waiting import obtain
@@ -98,7 +99,8 @@ class TcpSession:
         record.connected = time.monotonic()
         tunnel = Tunnel(self._hub, client, connection.channel)
         try:
-            await tunnel.run(client.inbox, b"", introduction)
+            tunnel.begin(client.inbox, b"", introduction)
+            await carry(tunnel, client)
         finally:
             connection.channel.close()
             record.bytes_in, record.bytes_out = tunnel.bytes_in, tunnel.bytes_out

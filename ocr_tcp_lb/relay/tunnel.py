@@ -27,7 +27,7 @@ class Tunnel:
         self._up = Flow(client.channel, backend, hub.pipes, Framing.UNTIL_CLOSE)
         self._down = Flow(backend, client.channel, hub.pipes, Framing.UNTIL_CLOSE)
         self._deaf: Flow | None = None  # the flow whose sink takes no more
-        self._moved = -1
+        self._moved: int | None = None  # by both flows, as of the last step
         self.broken_by: Channel | None = None  # the side that broke off first
         self.ended_by: Channel | None = None  # the side that ended its half first, or broke off before either did
         self.idled_out = False
@@ -42,39 +42,40 @@ class Tunnel:
         """Bytes that the client took from the backend."""
         return self._down.moved
 
-    async def run(self, from_client: bytes, from_backend: bytes, introduction: bytes = b"") -> None:
-        """Pass bytes on, those read already first, until both directions ended, one broke, or none moved for long.
+    def begin(self, from_client: bytes, from_backend: bytes, introduction: bytes = b"") -> None:
+        """Take what was read already; the `introduction` tells the backend who the client is, before all else."""
+        self._up.begin(introduction, from_client)
+        self._down.begin(b"", from_backend)
+        self._client.channel.readable = self._backend.readable = True
 
-        The `introduction` tells the backend who the client is, before all else.
+    def step(self) -> bool:
+        """Move what can move; True when both directions have ended, or none moved for long, else the wake-up is set.
+
+        Raises SourceBroke: nothing comes from one side any more, and nothing can be brought there.
         """
-        client, backend, up, down = self._client, self._backend, self._up, self._down
-        up.begin(introduction, from_client)
-        down.begin(b"", from_backend)
-        client.channel.readable = backend.readable = True
-        try:
-            while True:
-                more = up.has_work and self._pump(up)
-                more = (down.has_work and self._pump(down)) or more
-                if self._is_over(up) and self._is_over(down):
-                    return
-                moved = up.moved + down.moved
-                if moved != self._moved:
-                    self._moved = moved
-                    client.allow(self._hub.timeouts.idle_s)
-                if more:
-                    client.wakeup.fire_soon()
-                await client.wakeup
-                if client.expired:
-                    self.idled_out = True
-                    return
-        except SourceBroke:
-            pass  # nothing comes from there any more, and nothing can be brought there
-        finally:
-            if not (up.done and down.done):
-                client.channel.reset_on_close()
-                backend.reset_on_close()
-            up.close()
-            down.close()
+        client, up, down = self._client, self._up, self._down
+        if client.expired and self._moved is not None:
+            self.idled_out = True
+            return True
+        more = up.has_work and self._pump(up)
+        more = (down.has_work and self._pump(down)) or more
+        if self._is_over(up) and self._is_over(down):
+            return True
+        moved = up.moved + down.moved
+        if moved != self._moved:
+            self._moved = moved
+            client.allow(self._hub.timeouts.idle_s)
+        if more:
+            client.wakeup.fire_soon()
+        return False
+
+    def close(self) -> None:
+        """Give up what is held; a stream that did not end is cut in a way that cannot be mistaken for an end."""
+        if not (self._up.done and self._down.done):
+            self._client.channel.reset_on_close()
+            self._backend.reset_on_close()
+        self._up.close()
+        self._down.close()
 
     def _is_over(self, flow: Flow) -> bool:
         return flow.done or flow is self._deaf

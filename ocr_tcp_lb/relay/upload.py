@@ -12,7 +12,7 @@ from ocr_tcp_lb.config import KIB, Limits
 from ocr_tcp_lb.relay.buffers import SLAB_BYTES, Slabs
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES, Flow, next_read_bytes
-from ocr_tcp_lb.relay.readiness import Buffer, Channel, unread_bytes
+from ocr_tcp_lb.relay.readiness import Buffer, Channel
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import RequestError
@@ -154,7 +154,7 @@ class Upload:
 
     def _flows(self) -> bool:
         """Whether so much came already, or waits in the kernel, that a whole slab will soon be full."""
-        return self.gathered >= FLOWING_BYTES or self.gathered + unread_bytes(self.client.sock) >= FLOWING_BYTES
+        return self.gathered >= FLOWING_BYTES or self.gathered + self.client.unread_bytes() >= FLOWING_BYTES
 
     def _keep(self, received: int) -> None:
         """So many bytes more are in the slab."""

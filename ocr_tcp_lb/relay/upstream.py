@@ -11,19 +11,20 @@ import asyncio
 import socket
 import struct
 import sys
+from typing import Final
 
 from ocr_tcp_lb.config import BackendConfig
-from ocr_tcp_lb.relay.readiness import Channel, Wakeup, unread_bytes
+from ocr_tcp_lb.relay.readiness import Channel, Fires, Wakeup
 from ocr_tcp_lb.relay.resolver import Resolver
 
-UNSEEN_S = 0.005  # no server closes a connection on purpose so soon after its reply without saying so in it
+UNSEEN_S: Final = 0.005  # no server closes a connection on purpose so soon after its reply without saying so in it
 BYTES_ACKED_AT, TCP_INFO_BYTES = 120, 128  # linux/tcp.h
 TCP_ESTABLISHED, TCP_CLOSE = 1, 7  # net/tcp_states.h
 HAS_TCP_INFO = hasattr(socket, "TCP_INFO") and sys.platform == "linux"
-MOST_IDLE = 512  # connections kept to one backend
+MOST_IDLE: Final = 512  # connections kept to one backend
 
 
-class BackendConnection:
+class BackendConnection(Fires):
     """One connection to a backend; while idle, it is its own wake-up: whatever happens to it then ends it."""
 
     __slots__ = ("bytes_sent", "channel", "idle_since", "upstream")
@@ -68,8 +69,7 @@ class Upstream:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, config: BackendConfig) -> None:
         self.loop = loop
-        self.config = config
-        self.path = config.path.encode("ascii")
+        self._configure(config)
         self._idle: list[BackendConnection] = []
         self.resolver = Resolver(loop, config.host, config.port)
         self._trim_timer: asyncio.TimerHandle | None = None
@@ -91,7 +91,7 @@ class Upstream:
                 return None
             del self._idle[-1]
             channel = connection.channel
-            is_silent = not (channel.readable or unread_bytes(channel.sock))
+            is_silent = not (channel.readable or channel.unread_bytes())
             if is_silent and (is_recent or _is_open(channel.sock)):
                 channel.wakeup = wakeup
                 return connection
@@ -100,7 +100,7 @@ class Upstream:
 
     def give_back(self, connection: BackendConnection) -> None:
         """Keep a connection whose last exchange ended cleanly, for a while."""
-        if self.config.max_idle_s <= 0 or len(self._idle) >= MOST_IDLE or self._is_retired:
+        if self._max_idle_s <= 0 or len(self._idle) >= MOST_IDLE or self._is_retired:
             connection.channel.close()
             return
         channel = connection.channel
@@ -111,7 +111,7 @@ class Upstream:
         connection.idle_since = self.loop.time()
         self._idle.append(connection)
         if self._trim_timer is None:
-            self._trim_timer = self.loop.call_later(self.config.max_idle_s, self._trim)
+            self._trim_timer = self.loop.call_later(self._max_idle_s, self._trim)
 
     def drop(self, connection: BackendConnection) -> None:
         """Close an idle connection."""
@@ -121,19 +121,26 @@ class Upstream:
 
     def _trim(self) -> None:
         """Close what was idle for too long; the oldest stand first."""
-        oldest = self.loop.time() - self.config.max_idle_s
+        oldest = self.loop.time() - self._max_idle_s
         while self._idle and self._idle[0].idle_since <= oldest:
             self._idle.pop(0).channel.close()
         self._trim_timer = None
         if self._idle:
-            due = self._idle[0].idle_since + self.config.max_idle_s
+            due = self._idle[0].idle_since + self._max_idle_s
             self._trim_timer = self.loop.call_at(due, self._trim)
 
     def adopt(self, config: BackendConfig) -> None:
         """Take another configuration of the same address, for attempts to come."""
         assert (config.host, config.port) == (self.config.host, self.config.port), "another address is another backend"
+        self._configure(config)
+
+    def _configure(self, config: BackendConfig) -> None:
+        """Keep the configuration, and by itself what every request asks of it."""
         self.config = config
+        self.name = config.name
         self.path = config.path.encode("ascii")
+        self.introduces_clients = config.send_proxy is not None
+        self._max_idle_s = config.max_idle_s
 
     def retire(self) -> None:
         """Keep no idle connections from now on: the backend has left the fleet."""

@@ -6,6 +6,7 @@ gets its answer at once instead of a timeout. What is wrong *inside* a complete 
 """
 
 import re
+from typing import Final
 
 from ocr_tcp_lb.wire.errors import RequestError, bad_reply, bad_request
 from ocr_tcp_lb.wire.fields import CRLF, END, TOKEN
@@ -16,7 +17,7 @@ _TLS_HANDSHAKE = 0x16  # RFC 8446, 5.1: the content type of a ClientHello's reco
 
 # A control character, a CR without its LF, a LF without its CR, and a folded line. A CR at the very end may
 # still get its LF. (In a field's value HTAB is fine.)
-_HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?![\n])(?!\Z)|(?<!\r)\n|\r\n[\t ]")
+_HOPELESS: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?![\n])(?!\Z)|(?<!\r)\n|\r\n[\t ]")
 
 
 def head_end(data: bytes | bytearray, limit: int, start: int = 0) -> int:

@@ -7,11 +7,12 @@ the leniencies that the RFC allows (bare LF, folding, white space in odd places)
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from ocr_tcp_lb.wire.errors import Fault
 
-CRLF = b"\r\n"
-END = b"\r\n\r\n"
+CRLF: Final = b"\r\n"
+END: Final = b"\r\n\r\n"
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++")  # RFC 9110, 5.6.2
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # HTAB is white space; all others are refused

@@ -6,12 +6,13 @@ the sender's error wherever two readers of the same bytes could disagree; nothin
 
 from collections.abc import Sequence
 from enum import Enum
+from typing import Final
 
 from ocr_tcp_lb.wire.errors import Fault, RequestError, bad_reply, bad_request
 from ocr_tcp_lb.wire.fields import TOKEN
 
-MAX_LENGTH = 2**63 - 1  # what every backend's signed 64-bit integer holds
-_MAX_DIGITS = 19  # digits of MAX_LENGTH
+MAX_LENGTH: Final = 2**63 - 1  # what every backend's signed 64-bit integer holds
+_MAX_DIGITS: Final = 19  # digits of MAX_LENGTH
 
 
 class Framing(Enum):

@@ -5,7 +5,7 @@ All text is `bytes` as received. `forwarded` returns one complete head, empty li
 nothing, so it can be called again for another attempt.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ocr_tcp_lb.wire.fields import CRLF, END
 from ocr_tcp_lb.wire.framing import Framing
@@ -14,7 +14,7 @@ from ocr_tcp_lb.wire.plans import ReplyPlan, RequestPlan
 __all__ = ["Framing", "Hop", "ReplyHead", "RequestHead"]
 
 
-MAX_WRITTEN = 64  # clients and paths for which a shared head is remembered as it was written
+MAX_WRITTEN: Final = 64  # clients and paths for which a shared head is remembered as it was written
 
 
 class Hop(NamedTuple):

@@ -7,6 +7,7 @@ services, not a forward proxy.
 """
 
 import re
+from typing import Final
 
 from ocr_tcp_lb.wire.errors import RequestError, bad_request
 
@@ -14,7 +15,7 @@ from ocr_tcp_lb.wire.errors import RequestError, bad_request
 # look like two fields joined.
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]{1,255}+|\[[0-9A-Fa-f:.]{2,45}+\])(?::[0-9]{0,5}+)?")
 
-origin_form = re.compile(rb"/[!\"$-~]*+").fullmatch  # visible ASCII without a fragment, as `startline` has it
+origin_form: Final = re.compile(rb"/[!\"$-~]*+").fullmatch  # visible ASCII without a fragment, as `startline` has it
 _ABSOLUTE = re.compile(rb"(?i:http)://([^/?]*+)(.*+)")
 
 

@@ -21,10 +21,10 @@ from ocr_tcp_lb.app import build_hub
 from ocr_tcp_lb.config import BackendConfig, Config, Limits, QueueConfig, Timeouts
 from ocr_tcp_lb.relay.client import Client as BalancersClient
 from ocr_tcp_lb.relay.hub import Hub
+from ocr_tcp_lb.relay.readiness import Channel
 from ocr_tcp_lb.relay.session import Session
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.relay.tcp import TcpSession
-from ocr_tcp_lb.relay.upstream import Upstream
 from ocr_tcp_lb.wire import ReplyParser, RequestParser
 
 from .backends import Backend
@@ -115,11 +115,10 @@ class World:
         """Let it all happen; returns how many exchanges there were. Fails if an invariant does."""
         with (
             mock.patch("time.monotonic", self._loop.time),
-            mock.patch.object(Upstream, "_new_socket", self.new_socket),
+            mock.patch("ocr_tcp_lb.relay.connecting._new_socket", self.new_socket),
             mock.patch("ocr_tcp_lb.relay.session.log.exception", _fail),
             mock.patch("ocr_tcp_lb.relay.tcp.log.exception", _fail),
-            mock.patch("ocr_tcp_lb.relay.upload.unread_bytes", Socket.unread_bytes),
-            mock.patch("ocr_tcp_lb.relay.upstream.unread_bytes", Socket.unread_bytes),
+            mock.patch.object(Channel, "unread_bytes", lambda channel: channel.sock.unread_bytes()),
             mock.patch("ocr_tcp_lb.balance.hedge.LEAST_S", 0.01),  # else hardly anything would be hedged
         ):
             self._populate()

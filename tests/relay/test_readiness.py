@@ -15,11 +15,17 @@ Pair = tuple[socket.socket, socket.socket]
 
 
 class Counter:
+    """A wake-up, and how often it was fired."""
+
     def __init__(self) -> None:
         self.fired = 0
+        self.wakeup = Wakeup(asyncio.get_running_loop())
+        self.wakeup.drive(self._count(), lambda: None)
 
-    def fire(self) -> None:
-        self.fired += 1
+    async def _count(self) -> None:
+        while True:
+            await self.wakeup
+            self.fired += 1
 
 
 @pytest.fixture
@@ -142,7 +148,7 @@ async def test_error_of_a_coroutine_ends_it_and_is_not_swallowed() -> None:
 
 
 async def test_channel_reads_what_is_there_and_says_not_now(pair: Pair) -> None:
-    channel = Channel(asyncio.get_running_loop(), pair[0], Counter())
+    channel = Channel(asyncio.get_running_loop(), pair[0], Counter().wakeup)
     view = memoryview(bytearray(10))
     assert channel.receive_into(view) is None
     pair[1].send(b"hello")
@@ -154,7 +160,7 @@ async def test_channel_reads_what_is_there_and_says_not_now(pair: Pair) -> None:
 
 
 async def test_full_read_leaves_the_channel_readable(pair: Pair) -> None:
-    channel = Channel(asyncio.get_running_loop(), pair[0], Counter())
+    channel = Channel(asyncio.get_running_loop(), pair[0], Counter().wakeup)
     channel.readable = True
     pair[1].send(b"hello")
     assert channel.receive_into(memoryview(bytearray(5))) == 5
@@ -163,7 +169,7 @@ async def test_full_read_leaves_the_channel_readable(pair: Pair) -> None:
 
 
 async def test_send_takes_what_the_kernel_takes(pair: Pair) -> None:
-    channel = Channel(asyncio.get_running_loop(), pair[0], Counter())
+    channel = Channel(asyncio.get_running_loop(), pair[0], Counter().wakeup)
     sent, data = 0, bytes(1 << 20)
     while channel.writable:
         sent += channel.send(data)
@@ -174,7 +180,7 @@ async def test_send_takes_what_the_kernel_takes(pair: Pair) -> None:
 
 
 async def test_pieces_leave_in_order(pair: Pair) -> None:
-    channel = Channel(asyncio.get_running_loop(), pair[0], Counter())
+    channel = Channel(asyncio.get_running_loop(), pair[0], Counter().wakeup)
     assert channel.send_all_of([b"ab", memoryview(b"cd"), b"e"]) == 5
     assert pair[1].recv(10) == b"abcde"
     channel.close()
@@ -182,7 +188,7 @@ async def test_pieces_leave_in_order(pair: Pair) -> None:
 
 async def test_news_fires_the_wakeup_once_until_somebody_reads(pair: Pair) -> None:
     counter = Counter()
-    channel = Channel(asyncio.get_running_loop(), pair[0], counter)
+    channel = Channel(asyncio.get_running_loop(), pair[0], counter.wakeup)
     channel.want_read()
     pair[1].send(b"x")
     await until(lambda: counter.fired > 0)
@@ -200,7 +206,7 @@ async def test_news_fires_the_wakeup_once_until_somebody_reads(pair: Pair) -> No
 
 async def test_room_fires_the_wakeup_once(pair: Pair) -> None:
     counter = Counter()
-    channel = Channel(asyncio.get_running_loop(), pair[0], counter)
+    channel = Channel(asyncio.get_running_loop(), pair[0], counter.wakeup)
     while channel.writable:
         channel.send(bytes(1 << 16))
     channel.want_write()
@@ -225,7 +231,7 @@ def _receive(sock: socket.socket) -> bytes:
 
 async def test_closed_channel_fires_no_more(pair: Pair) -> None:
     counter = Counter()
-    channel = Channel(asyncio.get_running_loop(), pair[0], counter)
+    channel = Channel(asyncio.get_running_loop(), pair[0], counter.wakeup)
     channel.want_read()
     channel.want_write()
     channel.close()
@@ -237,7 +243,7 @@ async def test_closed_channel_fires_no_more(pair: Pair) -> None:
 
 
 async def test_finish_sending_is_seen_as_the_end(pair: Pair) -> None:
-    channel = Channel(asyncio.get_running_loop(), pair[0], Counter())
+    channel = Channel(asyncio.get_running_loop(), pair[0], Counter().wakeup)
     channel.finish_sending()
     assert pair[1].recv(1) == b""
     pair[1].close()
@@ -251,7 +257,7 @@ async def test_refused_connect_shows_as_the_pending_error() -> None:
         closed.bind(("127.0.0.1", 0))
         sock = socket.socket()
         sock.setblocking(False)
-        channel = Channel(asyncio.get_running_loop(), sock, counter)
+        channel = Channel(asyncio.get_running_loop(), sock, counter.wakeup)
         assert channel.connection_error() is None
         if sock.connect_ex(closed.getsockname()) == errno.EINPROGRESS:
             channel.want_write()

@@ -1,0 +1,61 @@
+"""The heads of one client's requests, one after the other: read as far as they are there, and parsed."""
+
+from ocr_tcp_lb.relay.buffers import scratch_view
+from ocr_tcp_lb.relay.client import Client
+from ocr_tcp_lb.relay.failures import ClientGone
+from ocr_tcp_lb.relay.hub import Hub
+from ocr_tcp_lb.wire.boundary import head_end
+from ocr_tcp_lb.wire.errors import RequestError
+from ocr_tcp_lb.wire.head import RequestHead
+
+
+class HeadReader:
+    """Reads heads; what was read beyond one waits in the client's inbox."""
+
+    __slots__ = ("_client", "_hub", "_seen")
+
+    def __init__(self, hub: Hub, client: Client) -> None:
+        self._hub = hub
+        self._client = client
+        self._seen = 0  # bytes of an incomplete head that were looked at
+
+    def next(self) -> RequestHead | None:
+        """The next request's head, or None: then the wake-up is set.
+
+        Raises RequestError, and ClientGone when all is done.
+        """
+        hub, client = self._hub, self._client
+        channel, data = client.channel, client.inbox
+        while True:
+            if data:
+                if end := head_end(data, hub.limits.head_bytes, self._seen):
+                    self._seen = 0
+                    client.inbox = data[end:]
+                    channel.readable = False  # see `presume_empty`
+                    return hub.requests.parse(data[:end])
+                if not self._seen:
+                    client.allow(hub.timeouts.head_s)
+                self._seen = len(data)
+            if not channel.readable:
+                self._prepare_to_wait()
+                return None
+            try:
+                received = channel.receive_into(hub.head_room)
+            except OSError as error:
+                raise ClientGone(str(error)) from error
+            if received == 0:
+                raise ClientGone("the client closed")
+            if received is not None:
+                data += bytes(scratch_view[:received])
+                client.inbox = data
+
+    def _prepare_to_wait(self) -> None:
+        client = self._client
+        if client.expired:
+            if client.inbox:
+                raise RequestError(408, "head_timeout", "the request's head did not arrive in time")
+            raise ClientGone("no further request in time")
+        if self._hub.draining and not client.inbox:
+            raise ClientGone("the balancer ends, and the client has no request under way")
+        if not client.channel.is_watched:
+            client.channel.want_read()
