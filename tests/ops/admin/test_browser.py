@@ -37,6 +37,11 @@ FLAGS = [
     "about:blank",
 ]
 PATIENCE_S = 30
+BETWEEN_PAGES = ("navigated or closed", "context was destroyed", "Cannot find")  # in what Chromium then answers
+
+
+class BetweenPages(Exception):
+    """The page that was asked has just made room for the next one."""
 
 
 class Browser:
@@ -66,6 +71,8 @@ class Browser:
             while True:
                 message = json.loads((await self._reader.readuntil(b"\0"))[:-1])
                 if message.get("id") == self._number:
+                    if any(words in str(message.get("error")) for words in BETWEEN_PAGES):
+                        raise BetweenPages(message)
                     assert "error" not in message, message
                     result: dict[str, Any] = message["result"]
                     return result
@@ -78,9 +85,16 @@ class Browser:
         return result["result"].get("value")
 
     async def until(self, expression: str) -> None:
+        """Ask again and again, of the page that there is by then."""
         async with asyncio.timeout(PATIENCE_S):
-            while not await self.value(expression):  # noqa: ASYNC110 (the page has no event for it)
+            while not await self._has_come(expression):  # noqa: ASYNC110 (the page has no event for it)
                 await asyncio.sleep(0.02)
+
+    async def _has_come(self, expression: str) -> bool:
+        try:
+            return bool(await self.value(expression))
+        except BetweenPages:
+            return False
 
     async def visit(self, url: str) -> None:
         await self.do("Page.navigate", url=url)
