@@ -1,10 +1,11 @@
 """Only for those who want the balancer compiled: `OCR_TCP_LB_COMPILE=1 pip install .` (needs a C compiler).
 
-mypyc translates what every request passes through from the same source to C, which leaves a small request a third of
-its user time. Without the variable nothing is compiled, and `pyproject.toml` says all there is. Compiled are the pure
-rooms, and those parts of the relay and of the counting that never wait; coroutines stay interpreted, because mypyc 2.4
-gets some of them wrong (`tests/test_compiled.py` sees to that). What every request meets spares mypyc look-ups by name:
-its constants are `Final`, and where there is a choice of classes they share a base, not a protocol (5 %).
+mypyc translates what every request passes through from the same source to C, which halves the user time of a small
+request (12.3 us to 6.4). Without the variable nothing is compiled, and `pyproject.toml` says all there is. Compiled are
+the pure rooms, and those parts of the relay and of the counting that never wait; coroutines stay interpreted, because
+mypyc 2.4 gets some of them wrong (`tests/test_compiled.py` sees to that). What every request meets spares mypyc
+look-ups by name: its constants are `Final`, and where there is a choice of classes they share a base, not a protocol (5
+%).
 """
 
 import os

@@ -16,7 +16,6 @@ async def connect(upstream: Upstream, wakeup: Wakeup, has_expired: Callable[[], 
 
     Raises AttemptFailed (nothing sent) when none of them accepts, or `has_expired()` turns true.
     """
-    config = upstream.config
     failure: OSError | None = None
     for family, address in await upstream.resolver.endpoints(wakeup, has_expired):
         try:
@@ -28,7 +27,7 @@ async def connect(upstream: Upstream, wakeup: Wakeup, has_expired: Callable[[], 
     reason = failure.strerror or str(failure) if failure else "no address"
     raise AttemptFailed(
         Outcome.CONNECT_FAILED,
-        f"cannot connect to {config.name} ({config.url}): {reason}",
+        f"cannot connect to {upstream.name} ({upstream.config.url}): {reason}",
         nothing_sent=True,
     ) from failure
 

@@ -62,7 +62,6 @@ class Hub:
         upstreams: Mapping[str, Upstream],
         on_record: Callable[[Record], None],
     ) -> None:
-        limits = config.limits
         self.loop = loop
         self._configure(config)
         self.fleet = fleet
@@ -71,7 +70,7 @@ class Hub:
         self.on_record = on_record
         self.replies = ReplyParser()
         self.router = Router(upstream.path for upstream in upstreams.values())
-        self.slabs = Slabs(limits.buffer_memory_bytes)
+        self.slabs = Slabs(config.limits.buffer_memory_bytes)
         self.pipes = Pipes()
         self.deadlines = Deadlines(loop, shortest_limit_s(config))
         self.draining = False

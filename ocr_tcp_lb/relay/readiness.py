@@ -23,9 +23,7 @@ from typing import Any, Final
 
 Buffer = bytes | memoryview
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-ONE_WAIT: Final = (
-    None,
-)  # what a coroutine yields to the loop that drives it; a generator for it would cost 0.05 us more
+ONE_WAIT: Final = (None,)  # what a coroutine yields to its driver; a generator for it would cost 0.05 us more
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger {on, 0 seconds}
 _unread: Final = array("i", [0])
 

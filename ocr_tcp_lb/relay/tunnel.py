@@ -27,7 +27,7 @@ class Tunnel:
         self._up = Flow(client.channel, backend, hub.pipes, Framing.UNTIL_CLOSE)
         self._down = Flow(backend, client.channel, hub.pipes, Framing.UNTIL_CLOSE)
         self._deaf: Flow | None = None  # the flow whose sink takes no more
-        self._moved: int | None = None  # by both flows, as of the last step
+        self._moved = 0  # by both flows, as of the last step
         self.broken_by: Channel | None = None  # the side that broke off first
         self.ended_by: Channel | None = None  # the side that ended its half first, or broke off before either did
         self.idled_out = False
@@ -47,6 +47,7 @@ class Tunnel:
         self._up.begin(introduction, from_client)
         self._down.begin(b"", from_backend)
         self._client.channel.readable = self._backend.readable = True
+        self._client.allow(self._hub.timeouts.idle_s)
 
     def step(self) -> bool:
         """Move what can move; True when both directions have ended, or none moved for long, else the wake-up is set.
@@ -54,7 +55,7 @@ class Tunnel:
         Raises SourceBroke: nothing comes from one side any more, and nothing can be brought there.
         """
         client, up, down = self._client, self._up, self._down
-        if client.expired and self._moved is not None:
+        if client.expired:
             self.idled_out = True
             return True
         more = up.has_work and self._pump(up)

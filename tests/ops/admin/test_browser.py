@@ -37,7 +37,7 @@ FLAGS = [
     "about:blank",
 ]
 PATIENCE_S = 30
-BETWEEN_PAGES = ("navigated or closed", "context was destroyed", "Cannot find")  # in what Chromium then answers
+BETWEEN_PAGES = "Inspected target navigated or closed"  # what Chromium then answers
 
 
 class BetweenPages(Exception):
@@ -71,7 +71,7 @@ class Browser:
             while True:
                 message = json.loads((await self._reader.readuntil(b"\0"))[:-1])
                 if message.get("id") == self._number:
-                    if any(words in str(message.get("error")) for words in BETWEEN_PAGES):
+                    if message.get("error", {}).get("message") == BETWEEN_PAGES:
                         raise BetweenPages(message)
                     assert "error" not in message, message
                     result: dict[str, Any] = message["result"]
