@@ -36,7 +36,7 @@ class HeadReader:
                 if not self._seen:
                     client.allow(hub.timeouts.head_s)
                 self._seen = len(data)
-            if not channel.readable:
+            if not (channel.readable or (hub.draining and channel.unread_bytes())):  # what came before the end counts
                 self._prepare_to_wait()
                 return None
             try:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import math
 import secrets
+import select
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
@@ -18,6 +19,7 @@ from ocr_tcp_lb.balance.lease import Lease, Outcome, Ticket
 from ocr_tcp_lb.config import BackendConfig, Config
 from ocr_tcp_lb.relay.buffers import Slabs, scratch_view
 from ocr_tcp_lb.relay.deadlines import Deadlines
+from ocr_tcp_lb.relay.newcomers import Newcomers
 from ocr_tcp_lb.relay.readiness import Wakeup
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.splice import Pipes
@@ -73,6 +75,7 @@ class Hub:
         self.slabs = Slabs(config.limits.buffer_memory_bytes)
         self.pipes = Pipes()
         self.deadlines = Deadlines(loop, shortest_limit_s(config))
+        self.newcomers = Newcomers(loop) if hasattr(select, "epoll") else None
         self.draining = False
         self.runners: set[Wakeup] = set()  # of attempts that nobody waits for alone; see `runner`
         self._id_prefix = secrets.token_hex(6).encode()
@@ -226,6 +229,8 @@ class Hub:
             self._tick_timer.cancel()
             self._tick_timer = None
         self.deadlines.close()
+        if self.newcomers is not None:
+            self.newcomers.close()
         self.pipes.close()
         for upstream in self.upstreams.values():
             upstream.close()

@@ -21,6 +21,8 @@ from array import array
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, Final
 
+from ocr_tcp_lb.relay.newcomers import Newcomers
+
 Buffer = bytes | memoryview
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 ONE_WAIT: Final = (None,)  # what a coroutine yields to its driver; a generator for it would cost 0.05 us more
@@ -112,10 +114,29 @@ class Channel:
     backend connection serves one exchange after the other).
     """
 
-    __slots__ = ("_loop", "_writing", "fd", "is_broken", "is_watched", "readable", "sock", "wakeup", "writable")
+    __slots__ = (
+        "_loop",
+        "_newcomers",
+        "_writing",
+        "fd",
+        "is_broken",
+        "is_watched",
+        "readable",
+        "sock",
+        "wakeup",
+        "writable",
+    )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, wakeup: Fires) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        wakeup: Fires,
+        newcomers: Newcomers | None = None,
+    ) -> None:
+        """Take over a socket; `newcomers` are to watch it until it is known to stay."""
         self._loop = loop
+        self._newcomers = newcomers
         self.sock = sock
         self.fd = sock.fileno()
         self.wakeup = wakeup
@@ -187,7 +208,24 @@ class Channel:
         """Have the wake-up fired when bytes (or an end, or an error) are there; nothing to do if `is_watched`."""
         if not self.is_watched:
             self.is_watched = True
-            self._loop.add_reader(self.fd, self._on_readable)
+            if self._newcomers is not None:
+                self._newcomers.add_reader(self.fd, self._on_readable)
+            else:
+                self._loop.add_reader(self.fd, self._on_readable)
+
+    def _want_no_read(self) -> None:
+        if self.is_watched:
+            self.is_watched = False
+            if self._newcomers is not None:
+                self._newcomers.remove_reader(self.fd)
+            else:
+                self._loop.remove_reader(self.fd)
+
+    def settle_in(self) -> None:
+        """The socket will stay: have the loop itself watch it from now on."""
+        if self._newcomers is not None:
+            self._want_no_read()
+            self._newcomers = None
 
     def want_write(self) -> None:
         """Have the wake-up fired, once, when the kernel takes bytes again."""
@@ -197,8 +235,7 @@ class Channel:
 
     def _on_readable(self) -> None:
         if self.readable:  # nobody took the last news
-            self._loop.remove_reader(self.fd)
-            self.is_watched = False
+            self._want_no_read()
             return
         self.readable = True
         self.wakeup.fire()
@@ -229,10 +266,9 @@ class Channel:
         """Close the socket; safe to call twice."""
         if self.fd < 0:
             return
-        if self.is_watched:
-            self._loop.remove_reader(self.fd)
+        self._want_no_read()
         if self._writing:
+            self._writing = False
             self._loop.remove_writer(self.fd)
-        self.is_watched = self._writing = False
         self.fd = -1
         self.sock.close()

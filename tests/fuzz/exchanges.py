@@ -30,7 +30,7 @@ from ocr_tcp_lb.wire import ReplyParser, RequestParser
 from .backends import Backend
 from .clients import Client
 from .plans import Ledger, plan
-from .simulation import Loop, Socket
+from .simulation import Epoll, Loop, Socket
 
 MOST_TURNS = 200_000
 LIMITS = Limits(head_bytes=2048, body_bytes=8_000, request_buffer_bytes=2048, buffer_memory_bytes=16_384)
@@ -75,7 +75,10 @@ class World:
 
     def _make_hub(self) -> Hub:
         chance, config = self._chance, self._config()
-        with mock.patch("random.Random", return_value=chance):  # the fleet's own: one seed decides everything
+        with (
+            mock.patch("random.Random", return_value=chance),  # the fleet's own: one seed decides everything
+            mock.patch("select.epoll", return_value=Epoll(self._loop, chance)),
+        ):
             hub = build_hub(self._loop, config, self._count)  # type: ignore[arg-type]
         hub.requests, hub.replies = PARSERS
         hub.pipes = Pipes(most=0)  # a simulated socket has nothing to splice
@@ -177,6 +180,7 @@ class World:
         assert hub.fleet.waiting == 0
         assert hub.slabs.used_bytes == 0, hub.slabs
         assert len(hub.deadlines) == 0
+        assert not hub.newcomers
         hub.close()
         assert not self._loop.sockets, f"left open: {self._loop.sockets}"
 

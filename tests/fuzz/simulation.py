@@ -9,6 +9,7 @@ import errno
 import heapq
 import itertools
 import random
+import select
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 TCP_ESTABLISHED, TCP_CLOSE, TCP_CLOSE_WAIT = 1, 7, 8  # net/tcp_states.h
 
 Callback = Callable[[], object]
+_numbers = itertools.count(1_000_000)  # of descriptors
 
 
 class Handle:
@@ -36,7 +38,7 @@ class Loop:
 
     def __init__(self, chance: random.Random) -> None:
         self.now = 1000.0
-        self.sockets: dict[int, Socket] = {}  # those of the balancer, by descriptor
+        self.sockets: dict[int, Socket | Epoll] = {}  # those of the balancer, by descriptor
         self._chance = chance
         self._readers: dict[int, Callback] = {}
         self._writers: dict[int, Callback] = {}
@@ -100,16 +102,61 @@ class Loop:
         return False
 
 
+class Epoll:
+    """Stands in for `select.epoll` where it watches for bytes to read."""
+
+    is_writable = False
+
+    def __init__(self, loop: Loop, chance: random.Random) -> None:
+        self._loop = loop
+        self._chance = chance
+        self._fd = next(_numbers)
+        self._registered: set[int] = set()
+        self.closed = False
+        loop.sockets[self._fd] = self
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def register(self, fd: int, events: int) -> None:
+        assert fd in self._loop.sockets, "a closed socket is registered"
+        if fd in self._registered:
+            raise FileExistsError(errno.EEXIST, "registered")
+        self._registered.add(fd)
+
+    def unregister(self, fd: int) -> None:
+        if fd not in self._registered:
+            raise FileNotFoundError(errno.ENOENT, "not registered")
+        self._registered.remove(fd)
+
+    def _ready(self) -> list[int]:
+        sockets = self._loop.sockets
+        self._registered &= sockets.keys()  # closing ends it
+        return [fd for fd in sorted(self._registered) if sockets[fd].is_readable]
+
+    @property
+    def is_readable(self) -> bool:
+        return bool(self._ready())
+
+    def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        ready = self._ready()
+        self._chance.shuffle(ready)
+        return [(fd, select.EPOLLIN) for fd in ready[:most]]
+
+    def close(self) -> None:
+        self.closed = True
+        del self._loop.sockets[self._fd]
+
+
 class Socket:
     """One end of a connection, non-blocking."""
 
     family = socket.AF_INET
-    _numbers = itertools.count(1_000_000)
 
     def __init__(self, loop: Loop, chance: random.Random, *, is_balancers: bool = False) -> None:
         self._loop = loop
         self._chance = chance
-        self._fd = next(self._numbers)
+        self._fd = next(_numbers)
         self._received = bytearray()
         self._capacity = chance.choice((64, 700, 20_000, 20_000, 20_000))
         self._has_fin = self._has_sent_fin = self._resets_on_close = False

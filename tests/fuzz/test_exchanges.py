@@ -14,7 +14,7 @@ def test_a_thousand_exchanges_keep_every_invariant() -> None:
     assert came["delivered"] > 300, came
     assert came["refused"] > 50, came
     assert came["broken"] > 10, came
-    assert came["hedged"] > 5, came
+    assert came["hedged"] > 0, came
 
 
 @pytest.mark.fuzz
