@@ -31,6 +31,7 @@ from ocr_tcp_lb.ops.tally import Tally
 from ocr_tcp_lb.relay.hub import Hub, spec_of
 from ocr_tcp_lb.relay.listener import open_listeners
 from ocr_tcp_lb.relay.loop import choose_loop
+from ocr_tcp_lb.relay.poller import new_poller
 from ocr_tcp_lb.relay.probe import Prober
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.server import Server
@@ -160,8 +161,9 @@ def build_hub(loop: asyncio.AbstractEventLoop, config: Config, on_record: Callab
     queue = config.queue
     policy = policy_in_effect(config)
     fleet = Fleet(specs, policy, queue.size, random.Random(), retries=config.retries, order=queue.order)
-    upstreams = {one.name: Upstream(loop, one) for one in config.backends}
-    return Hub(loop, config, fleet, upstreams, on_record)
+    poller = new_poller(loop)
+    upstreams = {one.name: Upstream(poller, one) for one in config.backends}
+    return Hub(poller, config, fleet, upstreams, on_record)
 
 
 def policy_in_effect(config: Config) -> PolicyName:

@@ -50,7 +50,7 @@ class Client:
         self._hub = hub
         self.address = address
         self.wakeup = Wakeup(hub.loop)
-        self.channel = Channel(hub.loop, sock, self.wakeup, hub.newcomers)
+        self.channel = Channel(hub.poller, sock, self.wakeup)
         self.hop = hop_of(address, hub.config.trusted_proxies.trusts(address))
         self.inbox = b""
         self.deadline = NEVER
@@ -80,11 +80,6 @@ class Client:
             return Endpoint(*sock.getpeername()[:2]), Endpoint(*sock.getsockname()[:2])
         except OSError as error:
             raise ClientGone(str(error)) from error
-
-    def expect_another(self) -> None:
-        """The client keeps its connection: it may ask again within the idle time-out."""
-        self.channel.settle_in()
-        self.allow(self._hub.timeouts.idle_s)
 
     def allow(self, seconds: float) -> None:
         """Set the deadline this far from now."""

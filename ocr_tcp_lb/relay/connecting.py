@@ -52,7 +52,7 @@ async def _open(
     has_expired: Callable[[], bool],
 ) -> Channel:
     sock = _new_socket(family)
-    channel = Channel(upstream.loop, sock, wakeup)
+    channel = Channel(upstream.poller, sock, wakeup)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         code = sock.connect_ex(address)

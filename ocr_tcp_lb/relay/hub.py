@@ -8,7 +8,6 @@ import asyncio
 import logging
 import math
 import secrets
-import select
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
@@ -19,7 +18,7 @@ from ocr_tcp_lb.balance.lease import Lease, Outcome, Ticket
 from ocr_tcp_lb.config import BackendConfig, Config
 from ocr_tcp_lb.relay.buffers import Slabs, scratch_view
 from ocr_tcp_lb.relay.deadlines import Deadlines
-from ocr_tcp_lb.relay.newcomers import Newcomers
+from ocr_tcp_lb.relay.poller import Poller
 from ocr_tcp_lb.relay.readiness import Wakeup
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.splice import Pipes
@@ -58,13 +57,14 @@ class Hub:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        poller: Poller,
         config: Config,
         fleet: Fleet,
         upstreams: Mapping[str, Upstream],
         on_record: Callable[[Record], None],
     ) -> None:
-        self.loop = loop
+        self.poller = poller
+        self.loop = loop = poller.loop
         self._configure(config)
         self.fleet = fleet
         self.upstreams = dict(upstreams)
@@ -75,7 +75,6 @@ class Hub:
         self.slabs = Slabs(config.limits.buffer_memory_bytes)
         self.pipes = Pipes()
         self.deadlines = Deadlines(loop, shortest_limit_s(config))
-        self.newcomers = Newcomers(loop) if hasattr(select, "epoll") else None
         self.draining = False
         self.runners: set[Wakeup] = set()  # of attempts that nobody waits for alone; see `runner`
         self._id_prefix = secrets.token_hex(6).encode()
@@ -133,7 +132,7 @@ class Hub:
 
     def add(self, backend: BackendConfig) -> None:
         """Let a backend join."""
-        self.upstreams[backend.name] = Upstream(self.loop, backend)
+        self.upstreams[backend.name] = Upstream(self.poller, backend)
         granted = self.fleet.add(spec_of(backend), time.monotonic())
         self._renew_routes()
         self._follow(granted)
@@ -149,7 +148,7 @@ class Hub:
     def replace(self, backend: Backend, config: BackendConfig) -> None:
         """Let another backend take the place and the name of one, which finishes what it has."""
         old = self.upstreams[backend.name]
-        self.upstreams[config.name] = Upstream(self.loop, config)
+        self.upstreams[config.name] = Upstream(self.poller, config)
         now = time.monotonic()
         granted = [*self.fleet.add(spec_of(config), now), *self.fleet.remove(backend, now)]
         self._leaving.append((backend, old))
@@ -229,8 +228,7 @@ class Hub:
             self._tick_timer.cancel()
             self._tick_timer = None
         self.deadlines.close()
-        if self.newcomers is not None:
-            self.newcomers.close()
+        self.poller.close()
         self.pipes.close()
         for upstream in self.upstreams.values():
             upstream.close()

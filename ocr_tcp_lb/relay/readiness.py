@@ -21,7 +21,7 @@ from array import array
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, Final
 
-from ocr_tcp_lb.relay.newcomers import Newcomers
+from ocr_tcp_lb.relay.poller import Poller, Watched
 
 Buffer = bytes | memoryview
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -105,45 +105,24 @@ class Wakeup(Fires):
             on_end()
 
 
-class Channel:
+class Channel(Watched):
     """A non-blocking stream socket, its readiness flags, and the wake-up that is fired when they turn true.
 
-    `readable` and `writable` mean "worth trying". A reader stays registered with the loop until it fires twice
-    without anybody taking bytes (backpressure, or bytes that nobody wants yet): registering and unregistering
-    for each wait would cost two `epoll_ctl` calls a request. The owner of the wake-up may change (a pooled
-    backend connection serves one exchange after the other).
+    `readable` and `writable` mean "worth trying". A reader stays with the poller until it fires twice without anybody
+    taking bytes (backpressure, or bytes that nobody wants yet): registering for each wait would cost an `epoll_ctl` a
+    request. The owner of the wake-up may change (a pooled backend connection serves one exchange after the other).
     """
 
-    __slots__ = (
-        "_loop",
-        "_newcomers",
-        "_writing",
-        "fd",
-        "is_broken",
-        "is_watched",
-        "readable",
-        "sock",
-        "wakeup",
-        "writable",
-    )
+    __slots__ = ("_poller", "_writing", "is_watched", "readable", "sock", "wakeup", "writable")
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        sock: socket.socket,
-        wakeup: Fires,
-        newcomers: Newcomers | None = None,
-    ) -> None:
-        """Take over a socket; `newcomers` are to watch it until it is known to stay."""
-        self._loop = loop
-        self._newcomers = newcomers
+    def __init__(self, poller: Poller, sock: socket.socket, wakeup: Fires) -> None:
+        self._poller = poller
         self.sock = sock
         self.fd = sock.fileno()
         self.wakeup = wakeup
         self.readable = False
         self.writable = True
         self.is_watched = False
-        self.is_broken = False  # sending failed: the kernel has told its error, and will not tell it to a reader again
         self._writing = False
 
     def __repr__(self) -> str:
@@ -172,10 +151,9 @@ class Channel:
         return _unread[0]
 
     def presume_empty(self) -> None:
-        """A whole message was read: take the socket for empty until the loop reports more.
+        """What was there was read: take the socket for empty until the poller reports more.
 
-        Saves a read that would only say "not now" (1.5 us). Not for the middle of a message: when bytes and a
-        reset come together, libuv reports once and then polls no more, so only reading on finds the reset.
+        Saves a read that would only say "not now" (1.5 us).
         """
         self.readable = False
 
@@ -186,9 +164,6 @@ class Channel:
         except BlockingIOError:
             self.writable = False
             return 0
-        except OSError:
-            self.is_broken = True
-            raise
         if sent < len(data):
             self.writable = False
         return sent
@@ -200,48 +175,30 @@ class Channel:
         except BlockingIOError:
             self.writable = False
             return 0
-        except OSError:
-            self.is_broken = True
-            raise
 
     def want_read(self) -> None:
         """Have the wake-up fired when bytes (or an end, or an error) are there; nothing to do if `is_watched`."""
         if not self.is_watched:
             self.is_watched = True
-            if self._newcomers is not None:
-                self._newcomers.add_reader(self.fd, self._on_readable)
-            else:
-                self._loop.add_reader(self.fd, self._on_readable)
-
-    def _want_no_read(self) -> None:
-        if self.is_watched:
-            self.is_watched = False
-            if self._newcomers is not None:
-                self._newcomers.remove_reader(self.fd)
-            else:
-                self._loop.remove_reader(self.fd)
-
-    def settle_in(self) -> None:
-        """The socket will stay: have the loop itself watch it from now on."""
-        if self._newcomers is not None:
-            self._want_no_read()
-            self._newcomers = None
+            self._poller.watch(self)
 
     def want_write(self) -> None:
         """Have the wake-up fired, once, when the kernel takes bytes again."""
         if not self._writing:
             self._writing = True
-            self._loop.add_writer(self.fd, self._on_writable)
+            self._poller.loop.add_writer(self.fd, self._on_writable)
 
-    def _on_readable(self) -> None:
+    def on_readable(self) -> None:
+        """Fire the wake-up; called by the poller."""
         if self.readable:  # nobody took the last news
-            self._want_no_read()
+            self._poller.unwatch(self)
+            self.is_watched = False
             return
         self.readable = True
         self.wakeup.fire()
 
     def _on_writable(self) -> None:
-        self._loop.remove_writer(self.fd)
+        self._poller.loop.remove_writer(self.fd)
         self._writing = False
         self.writable = True
         self.wakeup.fire()
@@ -266,9 +223,10 @@ class Channel:
         """Close the socket; safe to call twice."""
         if self.fd < 0:
             return
-        self._want_no_read()
+        if self.is_watched:
+            self._poller.unwatch(self)
         if self._writing:
-            self._writing = False
-            self._loop.remove_writer(self.fd)
+            self._poller.loop.remove_writer(self.fd)
+        self.is_watched = self._writing = False
         self.fd = -1
         self.sock.close()

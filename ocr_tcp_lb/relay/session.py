@@ -60,8 +60,7 @@ class Session:
                     persists = has_arrived or await self._go_on(ride)
                 else:
                     persists = await self._exchange(ride)
-                if persists:
-                    client.expect_another()
+                client.allow(hub.timeouts.idle_s)
                 del ride, gathering, head  # or an idle client would keep its last exchange: 2.3 KiB
         except RequestError as error:
             await self._refuse(error)

@@ -46,7 +46,6 @@ class Tunnel:
         """Take what was read already; the `introduction` tells the backend who the client is, before all else."""
         self._up.begin(introduction, from_client)
         self._down.begin(b"", from_backend)
-        self._client.channel.settle_in()
         self._client.channel.readable = self._backend.readable = True
         self._client.allow(self._hub.timeouts.idle_s)
 

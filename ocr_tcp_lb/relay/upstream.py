@@ -14,6 +14,7 @@ import sys
 from typing import Final
 
 from ocr_tcp_lb.config import BackendConfig
+from ocr_tcp_lb.relay.poller import Poller
 from ocr_tcp_lb.relay.readiness import Channel, Fires, Wakeup
 from ocr_tcp_lb.relay.resolver import Resolver
 
@@ -67,8 +68,9 @@ class BackendConnection(Fires):
 class Upstream:
     """Everything the relay knows of one backend: its address and its idle connections."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, config: BackendConfig) -> None:
-        self.loop = loop
+    def __init__(self, poller: Poller, config: BackendConfig) -> None:
+        self.poller = poller
+        self.loop = loop = poller.loop
         self._configure(config)
         self._idle: list[BackendConnection] = []
         self.resolver = Resolver(loop, config.host, config.port)

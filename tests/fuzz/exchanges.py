@@ -180,8 +180,8 @@ class World:
         assert hub.fleet.waiting == 0
         assert hub.slabs.used_bytes == 0, hub.slabs
         assert len(hub.deadlines) == 0
-        assert not hub.newcomers
         hub.close()
+        assert not hub.poller._watched  # type: ignore[attr-defined]
         assert not self._loop.sockets, f"left open: {self._loop.sockets}"
 
 

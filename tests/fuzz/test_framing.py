@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import Flow
+from ocr_tcp_lb.relay.poller import LoopPoller
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.wire import ChunkedBody, Framing, ProtocolError
@@ -85,8 +86,8 @@ class FlowMachine(RuleBasedStateMachine):
         for sock in (self.theirs, source, sink, self.ours):
             sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        wakeup = Wakeup(self.loop)
-        self.source, self.sink = Channel(self.loop, source, wakeup), Channel(self.loop, sink, wakeup)
+        wakeup, poller = Wakeup(self.loop), LoopPoller(self.loop)
+        self.source, self.sink = Channel(poller, source, wakeup), Channel(poller, sink, wakeup)
         self.pipes = Pipes()
         self.length = 150_000
         self.flow = Flow(self.source, self.sink, self.pipes, Framing.LENGTH, left=self.length)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ocr_tcp_lb.relay.buffers import SCRATCH_BYTES
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import Flow
+from ocr_tcp_lb.relay.poller import LoopPoller
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.splice import HAS_SPLICE, Pipe, Pipes
 from ocr_tcp_lb.wire.chunked import ChunkedBody
@@ -31,8 +32,8 @@ class Line:
         near_sink, self.far_sink = socket.socketpair()
         for sock in (self.far_source, near_source, near_sink, self.far_sink):
             sock.setblocking(False)
-        self.source = Channel(loop, near_source, Wakeup(loop))
-        self.sink = Channel(loop, near_sink, Wakeup(loop))
+        self.source = Channel(LoopPoller(loop), near_source, Wakeup(loop))
+        self.sink = Channel(LoopPoller(loop), near_sink, Wakeup(loop))
 
     def flow(self, framing: Framing, **more: object) -> Flow:
         return Flow(self.source, self.sink, self.pipes, framing, **more)  # type: ignore[arg-type]

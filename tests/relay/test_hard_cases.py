@@ -77,7 +77,7 @@ async def test_last_bytes_and_the_reset_behind_them_are_both_passed_on_in_tcp_mo
     peer = await backend.accept()
     await peer.read(4)
     client.sock.send(b"last")
-    client.reset()  # seen together with the bytes, and then, by libuv, never again
+    client.reset()  # seen together with the bytes
     got, ending = await peer.read_to_end()
     assert ending == "reset"
     assert got in (b"last", b"")  # a reset may overtake bytes

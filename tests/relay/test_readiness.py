@@ -3,10 +3,11 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 
 import pytest
 
+from ocr_tcp_lb.relay.poller import EpollPoller, LoopPoller, Poller
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 
 from .support import until
@@ -34,6 +35,13 @@ def pair() -> Iterator[Pair]:
     ours.setblocking(False)
     with ours, theirs:
         yield ours, theirs
+
+
+@pytest.fixture(params=[EpollPoller, LoopPoller])
+async def poller(request: pytest.FixtureRequest) -> AsyncIterator[Poller]:
+    poller = request.param(asyncio.get_running_loop())
+    yield poller
+    poller.close()
 
 
 async def turns(count: int = 5) -> None:
@@ -147,8 +155,8 @@ async def test_error_of_a_coroutine_ends_it_and_is_not_swallowed() -> None:
     assert ended == [True]
 
 
-async def test_channel_reads_what_is_there_and_says_not_now(pair: Pair) -> None:
-    channel = Channel(asyncio.get_running_loop(), pair[0], Counter().wakeup)
+async def test_channel_reads_what_is_there_and_says_not_now(poller: Poller, pair: Pair) -> None:
+    channel = Channel(poller, pair[0], Counter().wakeup)
     view = memoryview(bytearray(10))
     assert channel.receive_into(view) is None
     pair[1].send(b"hello")
@@ -159,8 +167,8 @@ async def test_channel_reads_what_is_there_and_says_not_now(pair: Pair) -> None:
     channel.close()
 
 
-async def test_full_read_leaves_the_channel_readable(pair: Pair) -> None:
-    channel = Channel(asyncio.get_running_loop(), pair[0], Counter().wakeup)
+async def test_full_read_leaves_the_channel_readable(poller: Poller, pair: Pair) -> None:
+    channel = Channel(poller, pair[0], Counter().wakeup)
     channel.readable = True
     pair[1].send(b"hello")
     assert channel.receive_into(memoryview(bytearray(5))) == 5
@@ -168,8 +176,8 @@ async def test_full_read_leaves_the_channel_readable(pair: Pair) -> None:
     channel.close()
 
 
-async def test_send_takes_what_the_kernel_takes(pair: Pair) -> None:
-    channel = Channel(asyncio.get_running_loop(), pair[0], Counter().wakeup)
+async def test_send_takes_what_the_kernel_takes(poller: Poller, pair: Pair) -> None:
+    channel = Channel(poller, pair[0], Counter().wakeup)
     sent, data = 0, bytes(1 << 20)
     while channel.writable:
         sent += channel.send(data)
@@ -179,16 +187,16 @@ async def test_send_takes_what_the_kernel_takes(pair: Pair) -> None:
     channel.close()
 
 
-async def test_pieces_leave_in_order(pair: Pair) -> None:
-    channel = Channel(asyncio.get_running_loop(), pair[0], Counter().wakeup)
+async def test_pieces_leave_in_order(poller: Poller, pair: Pair) -> None:
+    channel = Channel(poller, pair[0], Counter().wakeup)
     assert channel.send_all_of([b"ab", memoryview(b"cd"), b"e"]) == 5
     assert pair[1].recv(10) == b"abcde"
     channel.close()
 
 
-async def test_news_fires_the_wakeup_once_until_somebody_reads(pair: Pair) -> None:
+async def test_news_fires_the_wakeup_once_until_somebody_reads(poller: Poller, pair: Pair) -> None:
     counter = Counter()
-    channel = Channel(asyncio.get_running_loop(), pair[0], counter.wakeup)
+    channel = Channel(poller, pair[0], counter.wakeup)
     channel.want_read()
     pair[1].send(b"x")
     await until(lambda: counter.fired > 0)
@@ -204,9 +212,9 @@ async def test_news_fires_the_wakeup_once_until_somebody_reads(pair: Pair) -> No
     channel.close()
 
 
-async def test_room_fires_the_wakeup_once(pair: Pair) -> None:
+async def test_room_fires_the_wakeup_once(poller: Poller, pair: Pair) -> None:
     counter = Counter()
-    channel = Channel(asyncio.get_running_loop(), pair[0], counter.wakeup)
+    channel = Channel(poller, pair[0], counter.wakeup)
     while channel.writable:
         channel.send(bytes(1 << 16))
     channel.want_write()
@@ -229,9 +237,9 @@ def _receive(sock: socket.socket) -> bytes:
         return b""
 
 
-async def test_closed_channel_fires_no_more(pair: Pair) -> None:
+async def test_closed_channel_fires_no_more(poller: Poller, pair: Pair) -> None:
     counter = Counter()
-    channel = Channel(asyncio.get_running_loop(), pair[0], counter.wakeup)
+    channel = Channel(poller, pair[0], counter.wakeup)
     channel.want_read()
     channel.want_write()
     channel.close()
@@ -242,8 +250,8 @@ async def test_closed_channel_fires_no_more(pair: Pair) -> None:
     assert channel.is_closed
 
 
-async def test_finish_sending_is_seen_as_the_end(pair: Pair) -> None:
-    channel = Channel(asyncio.get_running_loop(), pair[0], Counter().wakeup)
+async def test_finish_sending_is_seen_as_the_end(poller: Poller, pair: Pair) -> None:
+    channel = Channel(poller, pair[0], Counter().wakeup)
     channel.finish_sending()
     assert pair[1].recv(1) == b""
     pair[1].close()
@@ -251,13 +259,13 @@ async def test_finish_sending_is_seen_as_the_end(pair: Pair) -> None:
     channel.close()
 
 
-async def test_refused_connect_shows_as_the_pending_error() -> None:
+async def test_refused_connect_shows_as_the_pending_error(poller: Poller) -> None:
     counter = Counter()
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         sock = socket.socket()
         sock.setblocking(False)
-        channel = Channel(asyncio.get_running_loop(), sock, counter.wakeup)
+        channel = Channel(poller, sock, counter.wakeup)
         assert channel.connection_error() is None
         if sock.connect_ex(closed.getsockname()) == errno.EINPROGRESS:
             channel.want_write()

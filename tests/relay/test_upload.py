@@ -12,6 +12,7 @@ from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import FINE_READ_BYTES, FIRST_READ_BYTES
 from ocr_tcp_lb.relay.gathering import is_to_come
 from ocr_tcp_lb.relay.held_body import HeldBody
+from ocr_tcp_lb.relay.poller import LoopPoller
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.relay.upload import SMALL_SLAB_BYTES, STREAMED_SHARE, Upload
@@ -32,8 +33,8 @@ class Desk:
         near_backend, self.far_backend = socket.socketpair()
         for sock in (self.far_client, near_client, near_backend, self.far_backend):
             sock.setblocking(False)
-        self.client = Channel(loop, near_client, Wakeup(loop))
-        self.backend = Channel(loop, near_backend, Wakeup(loop))
+        self.client = Channel(LoopPoller(loop), near_client, Wakeup(loop))
+        self.backend = Channel(LoopPoller(loop), near_backend, Wakeup(loop))
         self.slabs = Slabs(4 * SLAB_BYTES)
         self.pipes = Pipes()
 

@@ -11,6 +11,7 @@ from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.relay.connecting import connect
 from ocr_tcp_lb.relay.failures import AttemptFailed
+from ocr_tcp_lb.relay.poller import LoopPoller
 from ocr_tcp_lb.relay.readiness import Wakeup
 from ocr_tcp_lb.relay.upstream import MOST_IDLE, BackendConnection, Upstream
 
@@ -32,7 +33,7 @@ async def connected(upstream: Upstream, backend: ScriptedBackend) -> tuple[Backe
 
 
 def upstream_of(backend: ScriptedBackend, **more: object) -> Upstream:
-    return Upstream(asyncio.get_running_loop(), backend.config("b1", **more))
+    return Upstream(LoopPoller(asyncio.get_running_loop()), backend.config("b1", **more))
 
 
 def take(upstream: Upstream) -> BackendConnection | None:
@@ -110,7 +111,7 @@ async def test_idle_connections_are_bounded(house: House) -> None:
 
 
 async def test_refused_connection_has_sent_nothing() -> None:
-    upstream = Upstream(asyncio.get_running_loop(), BackendConfig("b1", "127.0.0.1", free_port()))
+    upstream = Upstream(LoopPoller(asyncio.get_running_loop()), BackendConfig("b1", "127.0.0.1", free_port()))
     with pytest.raises(AttemptFailed, match="cannot connect to b1") as failure:
         await opened(upstream)
     assert failure.value.outcome is Outcome.CONNECT_FAILED
@@ -127,7 +128,7 @@ async def test_connect_that_takes_too_long_has_sent_nothing(house: House) -> Non
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
-        upstream = Upstream(loop, BackendConfig("b1", "127.0.0.1", full.getsockname()[1]))
+        upstream = Upstream(LoopPoller(loop), BackendConfig("b1", "127.0.0.1", full.getsockname()[1]))
         wakeup, expired = Wakeup(loop), False
         attempt = driven(wakeup, connect(upstream, wakeup, lambda: expired))
         for _ in range(5):
@@ -151,7 +152,7 @@ async def test_cancelled_connect_leaves_no_socket(house: House) -> None:
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
-        upstream = Upstream(loop, BackendConfig("b1", "127.0.0.1", full.getsockname()[1]))
+        upstream = Upstream(LoopPoller(loop), BackendConfig("b1", "127.0.0.1", full.getsockname()[1]))
         wakeup = Wakeup(loop)
         attempt = driven(wakeup, connect(upstream, wakeup, never))
         for _ in range(5):
@@ -165,7 +166,7 @@ async def test_cancelled_connect_leaves_no_socket(house: House) -> None:
 
 async def test_every_address_of_a_name_is_tried(house: House) -> None:
     backend = house.backend()
-    upstream = Upstream(asyncio.get_running_loop(), BackendConfig("b1", "localhost", backend.port))
+    upstream = Upstream(LoopPoller(asyncio.get_running_loop()), BackendConfig("b1", "localhost", backend.port))
     connection, _ = await connected(upstream, backend)  # ::1, if it comes first, refuses
     connection.channel.close()
 

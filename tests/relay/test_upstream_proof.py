@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from ocr_tcp_lb.config import BackendConfig
+from ocr_tcp_lb.relay.poller import LoopPoller
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
 
@@ -18,8 +19,8 @@ async def pair():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         near = socket.create_connection(listener.getsockname())
         far, _ = listener.accept()
-    upstream = Upstream(loop, BackendConfig("b1", "127.0.0.1", 1))
-    connection = BackendConnection(upstream, Channel(loop, near, Wakeup(loop)))
+    upstream = Upstream(LoopPoller(loop), BackendConfig("b1", "127.0.0.1", 1))
+    connection = BackendConnection(upstream, Channel(LoopPoller(loop), near, Wakeup(loop)))
     near.sendall(FIRST)
     assert far.recv(100) == FIRST
     connection.bytes_sent = len(FIRST)
