@@ -7,6 +7,7 @@ Bytes that arrive ahead of their time (pipelined requests) wait in `inbox`, at m
 
 import functools
 import socket
+import time
 
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.deadlines import NEVER
@@ -81,9 +82,9 @@ class Client:
         except OSError as error:
             raise ClientGone(str(error)) from error
 
-    def allow(self, seconds: float) -> None:
-        """Set the deadline this far from now."""
-        self.deadline = self._hub.loop.time() + seconds
+    def allow(self, seconds: float, now: float | None = None) -> None:
+        """Set the deadline this far from now; `now` is for who knows the time."""
+        self.deadline = (time.monotonic() if now is None else now) + seconds
         self.expired = False
 
     def notice_departure(self) -> None:

@@ -6,6 +6,7 @@ times within the shortest limit; a limit is therefore kept to about +10 %, never
 
 import asyncio
 import math
+import time
 from typing import Protocol
 
 from ocr_tcp_lb.relay.readiness import Wakeup
@@ -51,7 +52,7 @@ class Deadlines:
     def _sweep(self) -> None:
         # Armed anew first, so that it outlives a mistake in what it wakes. With nothing to guard it rests.
         self._timer = self._loop.call_later(self._interval_s, self._sweep) if self._guarded else None
-        now = self._loop.time()
+        now = time.monotonic()  # uvloop's own clock is that of when its turn began
         for guarded in [one for one in self._guarded if one.deadline <= now]:
             guarded.deadline = NEVER
             guarded.expired = True

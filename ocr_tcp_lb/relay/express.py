@@ -85,7 +85,7 @@ class Ride:
         if lease is None:
             return False
         upstream = hub.upstreams[lease.backend.name]
-        connection = None if upstream.introduces_clients else upstream.take(client.wakeup)
+        connection = None if upstream.introduces_clients else upstream.take(client.wakeup, claim.arrived_at)
         if connection is None:
             return False
         self._connection = connection
@@ -109,7 +109,7 @@ class Ride:
             channel.want_read()
         if not client.channel.is_watched:
             client.channel.want_read()
-        client.allow(hub.timeouts.response_s)
+        client.allow(hub.timeouts.response_s, now)
         return True
 
     def _send(self, message: bytes) -> bool:
@@ -246,7 +246,7 @@ class Ride:
         connection.channel.readable = False  # see `presume_empty`
         if reply.keep_alive:
             connection.bytes_sent += self._sent
-            connection.upstream.give_back(connection)
+            connection.upstream.give_back(connection, self.record.answered)
         else:
             connection.channel.close()
         assert claim is not None, "only who has departed arrives"

@@ -7,6 +7,7 @@ of everything that wants a look a few times a second (`Hub.review`).
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from ocr_tcp_lb.balance.backend import Backend
@@ -47,7 +48,7 @@ class Probe:
     async def run(self) -> None:
         """Find out; raises nothing but cancellation."""
         hub = self._hub
-        self.deadline = hub.loop.time() + hub.timeouts.connect_s
+        self.deadline = time.monotonic() + hub.timeouts.connect_s
         hub.deadlines.guard(self)
         try:
             self.fault = await self._look()

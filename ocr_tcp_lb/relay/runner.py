@@ -123,7 +123,7 @@ class Runner:
         self._hub.settle(self.lease, outcome, time.monotonic())
 
     def _allow(self, seconds: float) -> None:
-        self.deadline = self._hub.loop.time() + seconds
+        self.deadline = time.monotonic() + seconds
         self.expired = False
 
     async def _wait(self) -> None:

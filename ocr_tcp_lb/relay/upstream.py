@@ -11,6 +11,7 @@ import asyncio
 import socket
 import struct
 import sys
+import time
 from typing import Final
 
 from ocr_tcp_lb.config import BackendConfig
@@ -80,12 +81,15 @@ class Upstream:
     def __repr__(self) -> str:
         return f"<Upstream {self.config.name} {self.config.url} idle={len(self._idle)}>"
 
-    def take(self, wakeup: Wakeup, *, can_be_sent_again: bool = True) -> BackendConnection | None:
-        """The most recently used idle connection that is still alive, or None.
+    def take(
+        self, wakeup: Wakeup, now: float | None = None, *, can_be_sent_again: bool = True
+    ) -> BackendConnection | None:
+        """The most recently used idle connection that is still alive, or None; `now` is for who knows the time.
 
         A request that cannot be sent again gets only one that was in use a moment ago, which can hardly be stale.
         """
-        now = self.loop.time()
+        if now is None:
+            now = time.monotonic()
         while self._idle:
             connection = self._idle[-1]
             is_recent = now - connection.idle_since < UNSEEN_S
@@ -100,8 +104,8 @@ class Upstream:
             channel.close()
         return None
 
-    def give_back(self, connection: BackendConnection) -> None:
-        """Keep a connection whose last exchange ended cleanly, for a while."""
+    def give_back(self, connection: BackendConnection, now: float | None = None) -> None:
+        """Keep a connection whose last exchange ended cleanly, for a while; `now` is for who knows the time."""
         if self._max_idle_s <= 0 or len(self._idle) >= MOST_IDLE or self._is_retired:
             connection.channel.close()
             return
@@ -110,7 +114,7 @@ class Upstream:
         channel.readable = False
         if not channel.is_watched:
             channel.want_read()
-        connection.idle_since = self.loop.time()
+        connection.idle_since = time.monotonic() if now is None else now
         self._idle.append(connection)
         if self._trim_timer is None:
             self._trim_timer = self.loop.call_later(self._max_idle_s, self._trim)
@@ -123,7 +127,7 @@ class Upstream:
 
     def _trim(self) -> None:
         """Close what was idle for too long; the oldest stand first."""
-        oldest = self.loop.time() - self._max_idle_s
+        oldest = time.monotonic() - self._max_idle_s
         while self._idle and self._idle[0].idle_since <= oldest:
             self._idle.pop(0).channel.close()
         self._trim_timer = None
