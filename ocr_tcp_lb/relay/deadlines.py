@@ -1,7 +1,8 @@
 """Time limits without a timer a request: one coarse sweep looks at every connection's deadline.
 
-A deadline is a plain attribute, so that setting one costs a float and no heap operation. The sweep comes a few
-times within the shortest limit; a limit is therefore kept to about +10 %, never early.
+A deadline is a plain attribute, in seconds of `time.monotonic` (uvloop's own clock is cut to milliseconds), so that
+setting one costs a float and no heap operation. The sweep comes a few times within the shortest limit; a limit is
+therefore kept to about +10 %, never early.
 """
 
 import asyncio
@@ -52,7 +53,7 @@ class Deadlines:
     def _sweep(self) -> None:
         # Armed anew first, so that it outlives a mistake in what it wakes. With nothing to guard it rests.
         self._timer = self._loop.call_later(self._interval_s, self._sweep) if self._guarded else None
-        now = time.monotonic()  # uvloop's own clock is that of when its turn began
+        now = time.monotonic()
         for guarded in [one for one in self._guarded if one.deadline <= now]:
             guarded.deadline = NEVER
             guarded.expired = True

@@ -39,11 +39,11 @@ class FirstAttempt(Attempt):
         if self._is_unheard(answer):
             client = self._request.client
             if self._due == NEVER:
-                self._due = self._hub.loop.time() + self._patience_s
+                self._due = time.monotonic() + self._patience_s
             client.deadline = min(client.deadline, self._due)
 
     def _time_is_up(self, answer: Answer) -> None:
-        if self._is_unheard(answer) and self._hub.loop.time() >= self._due:
+        if self._is_unheard(answer) and time.monotonic() >= self._due:
             raise StillSilent
         super()._time_is_up(answer)
 

@@ -14,16 +14,18 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 class LoopUnavailable(LoadBalancerError):
-    """The loop that was asked for by name is not installed."""
+    """The loop that was asked for by name cannot be had."""
 
 
 def choose_loop(name: LoopName) -> tuple[str, LoopFactory]:
     """The loop's name for messages, and how to make it.
 
     `auto` takes uvloop if it is there, but not where there is no epoll: libuv tells of a reset that came with bytes
-    only once. Raises LoopUnavailable when `uvloop` is demanded and missing.
+    only once. Raises LoopUnavailable when `uvloop` is demanded and cannot be had.
     """
-    if name == "uvloop" or (name == "auto" and HAS_EPOLL):
+    if name == "uvloop" and not HAS_EPOLL:
+        raise LoopUnavailable("--loop uvloop: it needs epoll, which this system has not; use --loop asyncio")
+    if name != "asyncio" and HAS_EPOLL:
         try:
             import uvloop
         except ImportError as error:

@@ -127,7 +127,7 @@ class Prober:
         interval_s = hub.config.health_interval_s
         if not interval_s or hub.draining:
             return
-        now = hub.loop.time()
+        now = time.monotonic()
         members = hub.fleet.backends
         self._due = {backend: self._due.get(backend, now) for backend in members}
         self._faults = {backend: self._faults.get(backend) for backend in members}

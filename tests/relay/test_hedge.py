@@ -1,6 +1,7 @@
 """A second backend is asked when the first is silent for unusually long; the first whole reply wins."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -61,6 +62,25 @@ async def test_reply_of_the_second_is_given_while_the_first_is_silent(house: Hou
     await scene.second.read_message()
     await scene.second.send(reply(b"next"))
     assert (await scene.client.read_message()).body == b"next"
+
+
+async def test_sweep_that_comes_in_the_very_millisecond_hedges(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocr_tcp_lb.balance.hedge.LEAST_S", LEAST_S + 0.0004)
+    scene = Scene(house)
+    await scene.begin(has_second=False)
+    (client,) = scene.lb.server._clients
+    deadlines = scene.lb.hub.deadlines
+    assert deadlines._timer is not None
+    deadlines._timer.cancel()
+    while time.monotonic() < client.deadline:
+        pass
+    deadlines._sweep()
+    second = await scene.backends[1].accept()
+    await second.read_message()
+    await second.send(OK)
+    assert (await scene.client.read_message()).status == 200
+    await scene.first.send(OK)
+    await scene.freed()
 
 
 async def test_reply_of_the_first_is_given_when_it_comes_first(house: House) -> None:
