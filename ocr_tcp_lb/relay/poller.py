@@ -2,9 +2,10 @@
 
 uvloop and asyncio take a handle, a context and several system calls for each socket that they watch, and libuv tells
 of a reset that came with bytes only once. Here watching takes one `epoll_ctl` and a place in a dict, not watching any
-more takes none, and the loop has one reader to serve: this one. Measured, with 64 clients: 2 % less CPU for a request
-of a client that stays, 7 % in TCP mode, 11 % for a connection a request; with a single client, for whom each look is a
-system call of its own, 5 % more (`python -m bench --workloads get-1k,l4-1k,connect-1k,hop`).
+more takes none, and the loop has one reader to serve: this one. Measured, with 64 clients: 2 to 4 % less CPU for a
+request of a client that stays, 13 % in TCP mode (compiled 1), 11 to 18 % for a connection a request; with a single
+client, for whom each look is a system call of its own, 5 % more
+(`python -m bench --workloads get-1k,l4-1k,connect-1k,hop`).
 """
 
 import asyncio
