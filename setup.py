@@ -1,7 +1,7 @@
 """Only for those who want the balancer compiled: `OCR_TCP_LB_COMPILE=1 pip install .` (needs a C compiler).
 
 mypyc translates what every request passes through from the same source to C, which halves the user time of a small
-request (11.5 us to 5.2). Without the variable nothing is compiled, and `pyproject.toml` says all there is. Compiled are
+request (10.5 us to 5). Without the variable nothing is compiled, and `pyproject.toml` says all there is. Compiled are
 the pure rooms, and those parts of the relay and of the counting that never wait; coroutines stay interpreted, because
 mypyc 2.4 gets some of them wrong (`tests/test_compiled.py` sees to that). What every request meets spares mypyc
 look-ups by name: its constants are `Final`, and where there is a choice of classes they share a base, not a protocol (5
