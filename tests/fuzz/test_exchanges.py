@@ -10,11 +10,11 @@ COUNT = int(os.environ.get("OCR_TCP_LB_FUZZ", "200_000")) // 10  # exchanges und
 
 
 def test_a_thousand_exchanges_keep_every_invariant() -> None:
-    came = run(1_000, seed=4_000_000)
+    came = run(1_000, seed=6_000_000)
     assert came["delivered"] > 300, came
     assert came["refused"] > 50, came
     assert came["broken"] > 10, came
-    assert came["hedged"] > 0, came
+    assert came["hedged"] > 5, came
 
 
 @pytest.mark.fuzz
