@@ -87,6 +87,10 @@ class Client:
         self.deadline = (time.monotonic() if now is None else now) + seconds
         self.expired = False
 
+    def shorten(self, allowed_s: float, seconds: float) -> None:
+        """Have the deadline, which was set to `allowed_s` from then, be `seconds` from then, and at most from now."""
+        self.deadline = min(self.deadline - allowed_s, time.monotonic()) + seconds
+
     def notice_departure(self) -> None:
         """While the client has nothing to do but wait, see whether it still does.
 

@@ -1,5 +1,8 @@
 """The heads of one client's requests, one after the other: read as far as they are there, and parsed."""
 
+import time
+from typing import Final
+
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import ClientGone
@@ -8,16 +11,22 @@ from ocr_tcp_lb.wire.boundary import head_end
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import RequestHead
 
+# Since a client connected or had its last reply; who is quieter has nothing on its way. The kernel sends a lost packet
+# again after 0.2 s (Linux: TCP_RTO_MIN). nginx has such a time, too, but 0 by default (keepalive_min_timeout).
+LAST_CALL_S: Final = 1.0
+
 
 class HeadReader:
     """Reads heads; what was read beyond one waits in the client's inbox."""
 
-    __slots__ = ("_client", "_hub", "_seen")
+    __slots__ = ("_client", "_hub", "_is_first", "_seen", "_was_last_called")
 
     def __init__(self, hub: Hub, client: Client) -> None:
         self._hub = hub
         self._client = client
         self._seen = 0  # bytes of an incomplete head that were looked at
+        self._is_first = True
+        self._was_last_called = False
 
     def next(self) -> RequestHead | None:
         """The next request's head, or None: then the wake-up is set.
@@ -30,6 +39,7 @@ class HeadReader:
             if data:
                 if end := head_end(data, hub.limits.head_bytes, self._seen):
                     self._seen = 0
+                    self._is_first = False
                     client.inbox = data[end:]
                     channel.readable = False  # see `presume_empty`
                     return hub.requests.parse(data[:end])
@@ -56,6 +66,15 @@ class HeadReader:
                 raise RequestError(408, "head_timeout", "the request's head did not arrive in time")
             raise ClientGone("no further request in time")
         if self._hub.draining and not client.inbox:
-            raise ClientGone("the balancer ends, and the client has no request under way")
+            self._call_for_the_last()
         if not client.channel.is_watched:
             client.channel.want_read()
+
+    def _call_for_the_last(self) -> None:
+        """The balancer ends: a request that is on its way is served, but who has been quiet for a while is let go."""
+        client, timeouts = self._client, self._hub.timeouts
+        if not self._was_last_called:
+            self._was_last_called = True
+            client.shorten(timeouts.head_s if self._is_first else timeouts.idle_s, LAST_CALL_S)
+        if client.deadline <= time.monotonic():
+            raise ClientGone("the balancer ends, and the client has no request under way")

@@ -2,9 +2,13 @@
 
 import asyncio
 import socket
+import time
 from pathlib import Path
 
+import pytest
+
 from ocr_tcp_lb.config import Limits, QueueConfig, TcpAddress, UnixAddress
+from ocr_tcp_lb.relay.heads import LAST_CALL_S
 from ocr_tcp_lb.relay.listener import ACCEPTS_A_TURN
 from ocr_tcp_lb.relay.talk import LINGER_S
 
@@ -123,6 +127,46 @@ async def test_request_that_came_just_before_the_drain_is_served(house: House) -
         assert (got.status, got.values(b"connection")) == (200, [b"close"])
         client.close()
     assert await drain == 0
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["first request", "next request"])
+async def test_request_that_is_on_its_way_when_the_drain_begins_is_served(house: House, is_new: bool) -> None:
+    """The client is connected and has sent nothing yet that the balancer's machine has."""
+    backend = house.backend()
+    backend.answer()
+    lb = house.balancer([backend])
+    client = await lb.client()
+    if not is_new:
+        await client.send(GET)
+        assert (await client.read_message()).status == 200
+    await until(lambda: lb.server.connections == 1)
+    drain = asyncio.ensure_future(lb.server.drain(5))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    await client.send(GET)
+    got = await client.read_message()
+    assert (got.status, got.values(b"connection")) == (200, [b"close"])
+    assert await drain == 0
+
+
+async def test_drain_does_not_wait_for_who_has_been_quiet_for_long(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = house.backend()
+    backend.answer()
+    lb = house.balancer([backend])
+    mute, idle = await lb.client(), await lb.client()
+    await idle.send(GET)
+    await idle.read_message()
+    await until(lambda: lb.server.connections == 2)
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + 2 * LAST_CALL_S)
+    drain = asyncio.ensure_future(lb.server.drain(5))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert drain.done()
+    assert await mute.ended()
+    assert await idle.ended()
 
 
 async def test_drain_takes_the_rest_of_a_request_that_has_begun(house: House) -> None:

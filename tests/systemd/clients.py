@@ -1,4 +1,6 @@
-"""Clients that post, each request on a connection of its own, until standard input ends; then what became of them.
+"""Clients that post until standard input ends; then what became of their requests.
+
+Half of them keep their connection, the others take a new one for each request.
 
 Prints a line when the first answer has come, and at the end an object: how many were answered, and what went wrong.
 """
@@ -7,6 +9,7 @@ import hashlib
 import http.client
 import json
 import os
+import random
 import sys
 import threading
 import time
@@ -14,6 +17,7 @@ from collections import Counter
 
 CLIENTS = 8
 PORT = 4999
+THOUGHT_S = 0.01
 
 
 class Load:
@@ -24,34 +28,38 @@ class Load:
         self.over = threading.Event()
         self._lock = threading.Lock()
 
-    def go_on(self) -> None:
+    def go_on(self, *, keeps: bool) -> None:
+        """Post again and again, all on one connection if the service `keeps` it, with a pause for thought between."""
+        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
         while not self.over.is_set():
             began = time.monotonic()
-            outcome = post(os.urandom(3000))
+            outcome = post(connection, os.urandom(3000), "keep-alive" if keeps else "close")
             with self._lock:
                 self.outcomes[outcome] += 1
                 self.slowest_s = max(self.slowest_s, time.monotonic() - began)
             self.first.set()
+            if keeps:
+                time.sleep(random.uniform(0, THOUGHT_S))
+        connection.close()
 
 
-def post(body: bytes) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
+def post(connection: http.client.HTTPConnection, body: bytes, wish: str) -> str:
+    """What became of one request; the next finds the connection open, or opens it again."""
     try:
-        connection.request("POST", "/", body, {"Connection": "close"})
+        connection.request("POST", "/", body, {"Connection": wish})
         reply = connection.getresponse()
         answer = json.loads(reply.read())
         if reply.status == 200 and answer["sha256"] != hashlib.sha256(body).hexdigest():
             return "somebody else's answer"
         return str(reply.status)
     except (OSError, http.client.HTTPException) as error:
-        return type(error).__name__
-    finally:
         connection.close()
+        return f"{wish}: {type(error).__name__}"
 
 
 def main() -> None:
     load = Load()
-    clients = [threading.Thread(target=load.go_on) for _ in range(CLIENTS)]
+    clients = [threading.Thread(target=load.go_on, kwargs={"keeps": bool(n % 2)}) for n in range(CLIENTS)]
     for client in clients:
         client.start()
     load.first.wait()
