@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.relay.failures import AttemptFailed, Refusal
+from ocr_tcp_lb.relay.pacing import unpace
 from ocr_tcp_lb.relay.readiness import OUT_OF_DESCRIPTORS, Channel, Wakeup
 from ocr_tcp_lb.relay.resolver import SocketAddress
 from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
@@ -55,6 +56,7 @@ async def _open(
     channel = Channel(upstream.poller, sock, wakeup)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        unpace(sock, address[0])
         code = sock.connect_ex(address)
         if code == errno.EINPROGRESS:
             channel.writable = False

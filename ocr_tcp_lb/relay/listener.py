@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ocr_tcp_lb.config import Address, TcpAddress, UnixAddress
 from ocr_tcp_lb.errors import LoadBalancerError
+from ocr_tcp_lb.relay.pacing import unpace
 from ocr_tcp_lb.relay.readiness import OUT_OF_DESCRIPTORS
 
 log = logging.getLogger(__name__)
@@ -192,6 +193,7 @@ class Listener:
                 return
             sock.setblocking(False)
             address = _printable(name)
+            unpace(sock, address)
             if self._has_room():
                 self._welcome(sock, address)
             else:
