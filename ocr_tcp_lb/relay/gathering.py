@@ -43,7 +43,7 @@ class Gathering:
         self.failure: BaseException | None = None
         self.upload: Upload | None = None  # None: it was refused at once
         try:
-            upload = self.upload = Upload(client.channel, head, client.inbox, hub.slabs, hub.limits)
+            upload = self.upload = Upload(client.channel, head, client.inbox, hub.slabs, hub.reservoirs, hub.limits)
             self._begin(upload, head)
         except (RequestError, ClientGone) as error:
             self.fail(error)

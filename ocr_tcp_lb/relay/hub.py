@@ -21,6 +21,7 @@ from ocr_tcp_lb.relay.deadlines import Deadlines
 from ocr_tcp_lb.relay.poller import Poller
 from ocr_tcp_lb.relay.readiness import Wakeup
 from ocr_tcp_lb.relay.record import Record
+from ocr_tcp_lb.relay.reservoir import Reservoirs
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.relay.upstream import Upstream
 from ocr_tcp_lb.wire.requests import RequestParser
@@ -74,6 +75,7 @@ class Hub:
         self.router = Router(upstream.path for upstream in upstreams.values())
         self.slabs = Slabs(config.limits.buffer_memory_bytes)
         self.pipes = Pipes()
+        self.reservoirs = Reservoirs(self.pipes, self.slabs)
         self.deadlines = Deadlines(loop, shortest_limit_s(config))
         self.draining = False
         self.runners: set[Wakeup] = set()  # of attempts that nobody waits for alone; see `runner`
@@ -229,6 +231,7 @@ class Hub:
             self._tick_timer = None
         self.deadlines.close()
         self.poller.close()
+        self.reservoirs.close()
         self.pipes.close()
         for upstream in self.upstreams.values():
             upstream.close()

@@ -8,16 +8,34 @@ The kernel lets unprivileged users have 64 MiB of pipe pages in all (`pipe-user-
 whoever gets none copies.
 """
 
+import ctypes
 import errno
 import fcntl
 import os
+from collections.abc import Callable
 
 from ocr_tcp_lb.config import KIB, MIB
+from ocr_tcp_lb.relay.readiness import Buffer
 
 HAS_SPLICE = hasattr(os, "splice") and hasattr(fcntl, "F_SETPIPE_SZ")
+PAGE_BYTES = 4 * KIB  # how the kernel counts a pipe's slots, though what is spliced into one may be longer
 PIPE_BYTES = MIB
 SMALLEST_SPLICE_BYTES = 64 * KIB  # below this the two extra system calls cost more than the copy
-MOST_PIPES = 48
+MOST_PIPES = 32
+
+
+def _find_tee() -> Callable[[int, int, int, int], int] | None:
+    """tee(2), which `os` does not have; -1 where `os` would raise."""
+    tee = getattr(ctypes.CDLL(None), "tee", None) if HAS_SPLICE else None
+    if tee is None:
+        return None
+    tee.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint)
+    tee.restype = ctypes.c_ssize_t
+    return tee  # type: ignore[no-any-return]
+
+
+_tee = _find_tee()
+HAS_TEE = _tee is not None
 
 
 class Pipe:
@@ -25,23 +43,44 @@ class Pipe:
 
     __slots__ = ("fill", "read_fd", "write_fd")
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = PIPE_BYTES) -> None:
         """Make the pipe; raises OSError when the system refuses it at this size."""
         self.fill = 0
         self.read_fd, self.write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            fcntl.fcntl(self.write_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            fcntl.fcntl(self.write_fd, fcntl.F_SETPIPE_SZ, size)
         except OSError:
             self.close()
             raise
 
     def fill_from(self, fd: int, most: int) -> int:
-        """Move bytes from a socket into the empty pipe; 0 at its end. Raises BlockingIOError, OSError."""
-        self.fill = os.splice(fd, self.write_fd, min(most, PIPE_BYTES), flags=os.SPLICE_F_NONBLOCK)
-        return self.fill
+        """Move bytes from a socket into the pipe; 0 at its end. Raises BlockingIOError, OSError."""
+        moved = os.splice(fd, self.write_fd, min(most, PIPE_BYTES), flags=os.SPLICE_F_NONBLOCK)
+        self.fill += moved
+        return moved
+
+    def write(self, data: Buffer) -> None:
+        """Put bytes of this process in, as many as there is room for."""
+        try:
+            self.fill += os.write(self.write_fd, data)
+        except BlockingIOError:
+            pass
+
+    def tee_from(self, other: "Pipe") -> None:
+        """Put in what is in the other pipe, too, without a copy, as much as there is room for."""
+        assert _tee is not None, "see HAS_TEE"
+        self.fill += max(0, _tee(other.read_fd, self.write_fd, other.fill, os.SPLICE_F_NONBLOCK))
+
+    def read(self) -> bytes:
+        """Take everything out, into this process."""
+        pieces: list[bytes] = []
+        while self.fill:
+            pieces.append(os.read(self.read_fd, self.fill))
+            self.fill -= len(pieces[-1])
+        return b"".join(pieces)
 
     def drain_into(self, fd: int) -> int:
-        """Move bytes from the pipe into a socket. Raises BlockingIOError, OSError."""
+        """Move bytes from the pipe into a socket or device. Raises BlockingIOError, OSError."""
         moved = os.splice(self.read_fd, fd, self.fill, flags=os.SPLICE_F_NONBLOCK)
         self.fill -= moved
         return moved
@@ -53,10 +92,11 @@ class Pipe:
 
 
 class Pipes:
-    """The pool of pipes."""
+    """A pool of pipes of one size."""
 
-    def __init__(self, most: int = MOST_PIPES if HAS_SPLICE else 0) -> None:
+    def __init__(self, most: int = MOST_PIPES if HAS_SPLICE else 0, size: int = PIPE_BYTES) -> None:
         self._most = most
+        self._size = size
         self._made = 0
         self._free: list[Pipe] = []
 
@@ -67,7 +107,7 @@ class Pipes:
         if self._made >= self._most:
             return None
         try:
-            pipe = Pipe()
+            pipe = Pipe(self._size)
         except OSError as error:
             if error.errno == errno.EPERM:  # over the user's limit of pipe pages: this many is all there will be
                 self._most = self._made

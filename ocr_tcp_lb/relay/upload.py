@@ -13,6 +13,7 @@ from ocr_tcp_lb.relay.buffers import SLAB_BYTES, Slabs
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES, Flow, next_read_bytes
 from ocr_tcp_lb.relay.readiness import Buffer, Channel
+from ocr_tcp_lb.relay.reservoir import FRONT_BYTES, SMALLEST_BYTES, Reservoir, Reservoirs
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import RequestError
@@ -22,6 +23,7 @@ JOIN_BYTES = 16 * KIB  # up to here one copy and `send` beats `sendmsg` of two p
 SMALL_SLAB_BYTES = 16 * KIB  # so much at a time, until this many bytes have come, is held of a body that drips in
 FLOWING_BYTES = 64 * KIB
 STREAMED_SHARE = 0.25  # of all buffer memory, for bodies that are too large to be held whole
+MOST_BEFORE_BYTES = FRONT_BYTES // 2  # of the body; its head is in front, too
 MOST_PIECES = 512  # the kernel takes 1,024 at once (IOV_MAX) and refuses more with EMSGSIZE
 
 
@@ -34,7 +36,9 @@ class Upload:
 
     _chunked: ChunkedBody | None = None
     _filled = 0  # bytes of the slab
+    _from = 0  # where in the slab its last piece begins
     _flow: Flow | None = None
+    _reservoir: Reservoir | None = None
     _sent = 0
     _slab: memoryview | None = None  # the one that is being filled
     gathered = 0
@@ -43,17 +47,21 @@ class Upload:
     _surplus = b""
     whole = False  # all of the body was gathered
 
-    def __init__(self, client: Channel, head: RequestHead, first: bytes, slabs: Slabs, limits: Limits) -> None:
+    def __init__(
+        self, client: Channel, head: RequestHead, first: bytes, slabs: Slabs, reservoirs: Reservoirs, limits: Limits
+    ) -> None:
         self.client = client
         client.readable = True  # the body follows its head closely
         self._framing = head.framing
         self._limit = limits.body_bytes
         self._most = limits.request_buffer_bytes
         self._slabs = slabs
+        self._reservoirs = reservoirs
         self._read_bytes = SLAB_BYTES
         fits = head.framing is Framing.CHUNKED or head.content_length <= self._most
         self._share = 1.0 if fits else STREAMED_SHARE
-        self._pieces: list[Buffer] = []
+        self._front: list[Buffer] = []  # what comes before the reservoir
+        self._pieces: list[Buffer] = []  # what comes behind it, or all
         self._taken: list[memoryview] = []
         self._outgoing: list[Buffer] = []
         self._to_send = 0  # bytes in `_outgoing`
@@ -100,12 +108,16 @@ class Upload:
     @property
     def bytes_sent(self) -> int:
         """How many bytes the backend of this attempt took so far, the head included."""
-        return self._sent + (self._flow.moved if self._flow is not None else 0)
+        elsewhere = self._flow.moved if self._flow is not None else 0
+        if self._reservoir is not None:
+            elsewhere += self._reservoir.sent
+        return self._sent + elsewhere
 
     @property
     def is_blocked_by_backend(self) -> bool:
         """Whether bytes wait here that the backend did not take yet."""
-        return bool(self._outgoing) or (self._flow is not None and self._flow.is_blocked_by_sink)
+        has_left = bool(self._outgoing) or (self._reservoir is not None and self._reservoir.left > 0)
+        return has_left or (self._flow is not None and self._flow.is_blocked_by_sink)
 
     def take_surplus(self) -> bytes:
         """Bytes behind a chunked body, once it is whole or over: the client's next request; given out once."""
@@ -121,6 +133,8 @@ class Upload:
         while not (self.whole or self.gathered >= self._most):
             if not client.readable:
                 return False
+            if self._leaves_in_kernel():
+                continue
             room = self._room()
             if room is None:
                 return True
@@ -138,6 +152,32 @@ class Upload:
                 return self.is_gathered
         return True
 
+    def _leaves_in_kernel(self) -> bool:
+        """Whether what is there, if it is much, could be left in the kernel. Slabs may precede it, and follow."""
+        if self._chunked is not None or self._share < 1.0:
+            return False
+        reservoir, client = self._reservoir, self.client
+        if reservoir is None:
+            if self._left < SMALLEST_BYTES or self.gathered > MOST_BEFORE_BYTES:
+                return False
+            waiting = client.unread_bytes()
+            if waiting < SMALLEST_BYTES or (reservoir := self._reservoirs.new()) is None:
+                return False
+            self._reservoir = reservoir
+            self._front, self._pieces, self._from = self._pieces, [], self._filled
+        elif self._pieces:
+            return False
+        else:
+            waiting = client.unread_bytes()
+        moved = reservoir.take_in(client, min(waiting, self._left))
+        self.gathered += moved
+        self._left -= moved
+        if not self._left:
+            self.whole = True
+        if moved == waiting or self.whole:
+            client.presume_empty()
+        return moved > 0
+
     def _room(self) -> memoryview | None:
         """Where the next read goes: no more of a slab than may be read now; None when no memory is left."""
         slab, filled = self._slab, self._filled
@@ -149,7 +189,7 @@ class Upload:
                 return None
             self._slab = slab
             self._taken.append(slab)
-            self._filled = filled = 0
+            self._filled = self._from = filled = 0
         return slab[filled : filled + min(self._read_bytes, left)]
 
     def _flows(self) -> bool:
@@ -171,8 +211,8 @@ class Upload:
             self._surplus = bytes(data[consumed:])
         self._filled = end = start + consumed
         self.gathered += consumed
-        if start and self._pieces:  # one piece a slab: a body that drips in byte by byte must not be a million pieces
-            start = 0
+        if start > self._from:  # one piece a slab: a body that drips in byte by byte must not be a million pieces
+            start = self._from
             self._pieces.pop()
         self._pieces.append(slab[start:end])
 
@@ -192,7 +232,11 @@ class Upload:
         self.over = False
         self._sent = 0
         self._to_send = self.gathered + len(head)
-        if self.gathered == 0:
+        if self._reservoir is not None:
+            self._reservoir.start((head, *self._front))
+            self._to_send -= self._reservoir.left
+            self._outgoing = list(self._pieces)
+        elif self.gathered == 0:
             self._outgoing = [head]
         elif self._to_send <= JOIN_BYTES:
             self._outgoing = [b"".join((head, *self._pieces))]
@@ -203,7 +247,7 @@ class Upload:
         """It was sent elsewhere, with its head: `sent` bytes; only for a body that is whole."""
         assert self.whole
         self._outgoing = []
-        self._sent = sent
+        self._sent = sent if self._reservoir is None else sent - self._reservoir.sent
         self.over = True
 
     def pump(self, backend: Channel, pipes: Pipes) -> bool:
@@ -211,6 +255,10 @@ class Upload:
 
         Raises SinkBroke (the backend), SourceBroke (the client), RequestError (the body is malformed or too large).
         """
+        if self._reservoir is not None and self._reservoir.left:
+            self._reservoir.pour(backend)
+            if self._reservoir.left:
+                return False
         while self._outgoing:
             try:
                 sent = (
@@ -244,6 +292,11 @@ class Upload:
         return flow
 
     def _let_go(self) -> None:
+        self._front.clear()
+        if self._reservoir is not None:
+            self._sent += self._reservoir.sent
+            self._reservoir.close()
+            self._reservoir = None
         self._pieces.clear()
         self._outgoing = []
         self._slab = None
@@ -253,7 +306,7 @@ class Upload:
 
     def close(self) -> None:
         """Give all memory back; safe at any time, and again."""
-        if self._taken or self._pieces:
+        if self._taken or self._pieces or self._reservoir is not None:
             self._let_go()
         if self._flow is not None:
             self._flow.close()

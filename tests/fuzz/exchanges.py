@@ -22,6 +22,7 @@ from ocr_tcp_lb.config import BackendConfig, Config, Limits, QueueConfig, Timeou
 from ocr_tcp_lb.relay.client import Client as BalancersClient
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.readiness import Channel
+from ocr_tcp_lb.relay.reservoir import Reservoirs
 from ocr_tcp_lb.relay.session import Session
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.relay.tcp import TcpSession
@@ -30,7 +31,7 @@ from ocr_tcp_lb.wire import ReplyParser, RequestParser
 from .backends import Backend
 from .clients import Client
 from .plans import Ledger, plan
-from .simulation import Epoll, Loop, Socket
+from .simulation import Epoll, Loop, Pipe, Socket
 
 MOST_TURNS = 200_000
 LIMITS = Limits(head_bytes=2048, body_bytes=8_000, request_buffer_bytes=2048, buffer_memory_bytes=16_384)
@@ -81,7 +82,8 @@ class World:
         ):
             hub = build_hub(self._loop, config, self._count)  # type: ignore[arg-type]
         hub.requests, hub.replies = PARSERS
-        hub.pipes = Pipes(most=0)  # a simulated socket has nothing to splice
+        hub.pipes = Pipes(chance.choice((0, 1, 3)))
+        hub.reservoirs = Reservoirs(hub.pipes, hub.slabs, chance.choice((0, 1, 3)))
         hub.fleet.patience.note(0.001)
         return hub
 
@@ -91,6 +93,10 @@ class World:
     def new_socket(self, family: int) -> "Outgoing":
         """A socket for the balancer's way to a backend."""
         return Outgoing(self, self._loop, self._chance)
+
+    def new_pipe(self, size: int) -> Pipe:
+        """A pipe, of any size."""
+        return Pipe(self._loop, self._chance)
 
     def call(self, caller: "Outgoing") -> int:
         """A connect: it is taken at once, later, or never."""
@@ -122,6 +128,8 @@ class World:
             mock.patch("ocr_tcp_lb.relay.session.log.exception", _fail),
             mock.patch("ocr_tcp_lb.relay.tcp.log.exception", _fail),
             mock.patch.object(Channel, "unread_bytes", lambda channel: channel.sock.unread_bytes()),
+            mock.patch("ocr_tcp_lb.relay.splice.Pipe", self.new_pipe),
+            mock.patch("ocr_tcp_lb.relay.upload.SMALLEST_BYTES", 100),
             mock.patch("ocr_tcp_lb.balance.hedge.LEAST_S", 0.01),  # else hardly anything would be hedged
         ):
             self._populate()

@@ -148,6 +148,56 @@ class Epoll:
         del self._loop.sockets[self._fd]
 
 
+class Pipe:
+    """Stands in for `splice.Pipe` between simulated sockets."""
+
+    def __init__(self, loop: Loop, chance: random.Random) -> None:
+        self._loop = loop
+        self._chance = chance
+        self._bytes = bytearray()
+        self._capacity = chance.choice((100, 3_000, 100_000))
+
+    @property
+    def fill(self) -> int:
+        return len(self._bytes)
+
+    def _take(self, data: bytes | bytearray) -> int:
+        room = self._capacity - len(self._bytes)
+        self._bytes += data[:room]
+        return min(room, len(data))
+
+    def fill_from(self, fd: int, most: int) -> int:
+        room = self._capacity - len(self._bytes)
+        if room <= 0:
+            raise BlockingIOError
+        source = self._loop.sockets[fd]
+        assert isinstance(source, Socket)
+        if self._chance.random() < 0.3:
+            room = self._chance.randint(1, room)
+        return self._take(source.recv(min(most, room)))
+
+    def write(self, data: bytes | bytearray) -> None:
+        self._take(data)
+
+    def tee_from(self, other: "Pipe") -> None:
+        self._take(other._bytes)
+
+    def read(self) -> bytes:
+        data = bytes(self._bytes)
+        self._bytes.clear()
+        return data
+
+    def drain_into(self, fd: int) -> int:
+        sink = self._loop.sockets.get(fd)  # else it is the null device
+        assert sink is None or isinstance(sink, Socket)
+        sent = len(self._bytes) if sink is None else sink.send(bytes(self._bytes))
+        del self._bytes[:sent]
+        return sent
+
+    def close(self) -> None:
+        self._bytes.clear()
+
+
 class Socket:
     """One end of a connection, non-blocking."""
 

@@ -384,6 +384,8 @@ class Balancer:
         assert len(hub.deadlines) == 0, "a client that is gone is still guarded"
         assert hub.pipes._made == len(hub.pipes._free), "a pipe was not given back"
         assert all(pipe.fill == 0 for pipe in hub.pipes._free), "a pipe was given back with bytes in it"
+        stores = hub.reservoirs.stores
+        assert stores._made == len(stores._free), "a store was not given back"
         hub.close()
 
 

@@ -61,7 +61,7 @@ def test_no_pipes_at_all_where_there_is_no_splice() -> None:
 def test_refused_pipe_means_copying(monkeypatch: pytest.MonkeyPatch, code: int, asks: int) -> None:
     asked = []
 
-    def refuse() -> Pipe:
+    def refuse(size: int) -> Pipe:
         asked.append(1)
         raise OSError(code, "no")
 

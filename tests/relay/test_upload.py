@@ -14,6 +14,7 @@ from ocr_tcp_lb.relay.gathering import is_to_come
 from ocr_tcp_lb.relay.held_body import HeldBody
 from ocr_tcp_lb.relay.poller import LoopPoller
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
+from ocr_tcp_lb.relay.reservoir import Reservoirs
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.relay.upload import SMALL_SLAB_BYTES, STREAMED_SHARE, Upload
 from ocr_tcp_lb.wire.errors import RequestError
@@ -37,12 +38,13 @@ class Desk:
         self.backend = Channel(LoopPoller(loop), near_backend, Wakeup(loop))
         self.slabs = Slabs(4 * SLAB_BYTES)
         self.pipes = Pipes()
+        self.reservoirs = Reservoirs(self.pipes, self.slabs)
 
     def upload(self, field: bytes, first: bytes = b"", limits: Limits | None = None) -> Upload | HeldBody:
         head = RequestParser().parse(b"POST / HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n")
         if not is_to_come(head, first):
             return HeldBody(first, head.content_length)
-        return Upload(self.client, head, first, self.slabs, limits or Limits())
+        return Upload(self.client, head, first, self.slabs, self.reservoirs, limits or Limits())
 
     def gather(self, upload: Upload, data: bytes = b"") -> bool:
         """Let the client send, and gather what comes."""
@@ -83,6 +85,7 @@ class Desk:
     def close(self) -> None:
         for end in (self.far_client, self.far_backend, self.client, self.backend):
             end.close()
+        self.reservoirs.close()
         self.pipes.close()
 
 
@@ -202,6 +205,7 @@ async def test_client_that_sends_little_makes_us_hold_little(desk: Desk, field: 
 
 
 async def test_body_that_comes_at_once_is_held_in_few_pieces(desk: Desk) -> None:
+    desk.reservoirs.stores._most = 0
     upload = desk.upload(length(3 * SLAB_BYTES))
     assert isinstance(upload, Upload)
     desk.gather(upload, pattern(3 * SLAB_BYTES))

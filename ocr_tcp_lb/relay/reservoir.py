@@ -1,0 +1,149 @@
+"""The bulk of a request's body, left in the kernel: in a pipe, out of which every attempt gets it without a copy.
+
+What a client on this machine sends of a scan is mostly all there by the time that its head was read. `splice` moves it
+into a pipe, where it waits for a worker; `tee` gives each attempt its own, because the first one may fail. Measured,
+300 KB by 64 clients: 71 us of CPU instead of 98 in slabs, out of which the kernel copies once more.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from ocr_tcp_lb.config import KIB
+from ocr_tcp_lb.relay.buffers import Slabs
+from ocr_tcp_lb.relay.failures import SinkBroke
+from ocr_tcp_lb.relay.readiness import Buffer, Channel
+from ocr_tcp_lb.relay.splice import HAS_TEE, PAGE_BYTES, PIPE_BYTES, Pipe, Pipes
+
+SMALLEST_BYTES: Final = 128 * KIB  # below, slabs take as much or less
+STORE_BYTES: Final = 64 * PAGE_BYTES  # of slots, each for a piece of what was sent: 1 MB, on the loopback
+FRONT_BYTES: Final = PIPE_BYTES - STORE_BYTES  # the rest of the slots, in the pipe for an attempt
+MOST_STORES: Final = 96
+
+
+class Reservoir:
+    """What one body has in its pipe; the memory counts as the slabs' until `close`."""
+
+    __slots__ = ("_copy", "_owner", "_passage", "_store", "_unsent", "left", "sent", "size")
+
+    def __init__(self, owner: "Reservoirs", store: Pipe) -> None:
+        self._owner = owner
+        self._store: Pipe | None = store
+        self._copy = b""  # the contents, once there was no second pipe to be had
+        self.size = 0
+        self._passage: Pipe | None = None  # what the backend of the present attempt did not take yet
+        self._unsent = memoryview(b"")  # the same, where there is no pipe for it
+        self.sent = 0  # bytes that it took, those in front included
+        self.left = 0  # and did not take
+
+    def take_in(self, client: Channel, most: int) -> int:
+        """Move what is there from the client, before any attempt; returns how many bytes fitted in."""
+        store, slabs, moved = self._store, self._owner.slabs, 0
+        assert store is not None, "it is read out in an attempt only"
+        if not slabs.reserve(most):
+            return 0
+        try:
+            while moved < most and (got := store.fill_from(client.fd, most - moved)):
+                moved += got
+        except OSError:
+            pass  # the pipe is full, or the socket cannot be spliced, or it broke: a read will say so
+        slabs.release(most - moved)
+        self.size += moved
+        return moved
+
+    def start(self, front: Sequence[Buffer]) -> None:
+        """Begin an attempt: what comes before, of at most FRONT_BYTES with its head, then the contents."""
+        self._close_passage()
+        self.sent = 0
+        self.left = sum(map(len, front)) + self.size
+        if self._store is not None and not self._fill_passage(front, self._store):
+            self._read_out(self._store)
+        if self._store is None:
+            self._unsent = memoryview(b"".join((*front, self._copy)))
+
+    def _fill_passage(self, front: Sequence[Buffer], store: Pipe) -> bool:
+        passage = self._owner.pipes.borrow()
+        if passage is None:
+            return False
+        for piece in front:
+            passage.write(piece)
+        passage.tee_from(store)
+        if passage.fill < self.left:
+            self._owner.pipes.give_back(passage)
+            return False
+        self._passage = passage
+        return True
+
+    def _read_out(self, store: Pipe) -> None:
+        self._copy = store.read()
+        self._owner.stores.give_back(store)
+        self._store = None
+
+    def pour(self, backend: Channel) -> None:
+        """Send what is left, as far as the backend takes it; raises SinkBroke."""
+        try:
+            while self.left:
+                moved = self._pour_once(backend)
+                self.sent += moved
+                self.left -= moved
+        except BlockingIOError:
+            backend.writable = False
+        except OSError as error:
+            raise SinkBroke(str(error)) from error
+        else:
+            self._close_passage()
+
+    def _pour_once(self, backend: Channel) -> int:
+        if self._passage is not None:
+            return self._passage.drain_into(backend.fd)
+        sent = backend.sock.send(self._unsent)
+        self._unsent = self._unsent[sent:]
+        return sent
+
+    def _close_passage(self) -> None:
+        self._unsent = memoryview(b"")
+        if self._passage is not None:
+            self._owner.pipes.give_back(self._passage)
+            self._passage = None
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._close_passage()
+        self._copy = b""
+        if self._store is not None:
+            self._owner.empty(self._store)
+            self._store = None
+        self._owner.slabs.release(self.size)
+        self.size = self.left = 0
+
+
+class Reservoirs:
+    """Makes reservoirs, as many as there are pipes for."""
+
+    def __init__(self, pipes: Pipes, slabs: Slabs, most: int = MOST_STORES if HAS_TEE else 0) -> None:
+        self.pipes = pipes
+        self.slabs = slabs
+        self.stores = Pipes(most, STORE_BYTES)
+        self._null_fd = -1
+
+    def new(self) -> Reservoir | None:
+        """An empty one; None when there is no pipe to be had."""
+        store = self.stores.borrow()
+        return Reservoir(self, store) if store is not None else None
+
+    def empty(self, store: Pipe) -> None:
+        """Have a store back with what is in it."""
+        if self._null_fd < 0:
+            self._null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            store.drain_into(self._null_fd)
+        except OSError:
+            pass  # then it is closed
+        self.stores.give_back(store)
+
+    def close(self) -> None:
+        """Close all pipes that are not in use."""
+        self.stores.close()
+        if self._null_fd >= 0:
+            os.close(self._null_fd)
+            self._null_fd = -1
