@@ -9,7 +9,7 @@ import pytest
 from ocr_tcp_lb.relay.buffers import Slabs
 from ocr_tcp_lb.relay.failures import SinkBroke
 from ocr_tcp_lb.relay.poller import Poller
-from ocr_tcp_lb.relay.readiness import Channel
+from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.reservoir import SMALLEST_BYTES, Reservoir, Reservoirs
 from ocr_tcp_lb.relay.splice import HAS_TEE, Pipes
 
@@ -36,7 +36,7 @@ class Bench:
         far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         for sock in (far, near):
             sock.setblocking(False)
-        channel = Channel(Poller(None), near, None)  # type: ignore[arg-type]
+        channel = Channel(Poller(None), near, Wakeup(None))  # type: ignore[arg-type]  # nobody waits
         self._ends += (far, channel)
         return far, channel
 
