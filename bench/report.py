@@ -18,7 +18,8 @@ ENOUGH_FOR_P999 = 1000  # requests a turn; with fewer, it would be the slowest o
 def conditions(command: str, versions: dict[str, str]) -> Conditions:
     """The present conditions."""
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    machine = f"{_processor()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}"
+    control = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    machine = f"{_processor()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}, TCP {control}"
     return Conditions(command, date, machine, os.getloadavg()[0], versions)
 
 
