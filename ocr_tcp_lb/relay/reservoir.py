@@ -65,8 +65,7 @@ class Reservoir:
         passage = self._owner.pipes.borrow()
         if passage is None:
             return False
-        for piece in front:
-            passage.write(piece)
+        passage.write(front)
         passage.tee_from(store)
         if passage.fill < self.left:
             self._owner.pipes.give_back(passage)

@@ -12,7 +12,7 @@ import ctypes
 import errno
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ocr_tcp_lb.config import KIB, MIB
 from ocr_tcp_lb.relay.readiness import Buffer
@@ -59,10 +59,10 @@ class Pipe:
         self.fill += moved
         return moved
 
-    def write(self, data: Buffer) -> None:
+    def write(self, pieces: Sequence[Buffer]) -> None:
         """Put bytes of this process in, as many as there is room for."""
         try:
-            self.fill += os.write(self.write_fd, data)
+            self.fill += os.writev(self.write_fd, pieces)
         except BlockingIOError:
             pass
 

@@ -176,8 +176,8 @@ class Pipe:
             room = self._chance.randint(1, room)
         return self._take(source.recv(min(most, room)))
 
-    def write(self, data: bytes | bytearray) -> None:
-        self._take(data)
+    def write(self, pieces: Sequence[bytes]) -> None:
+        self._take(b"".join(pieces))
 
     def tee_from(self, other: "Pipe") -> None:
         self._take(other._bytes)

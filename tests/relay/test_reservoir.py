@@ -13,7 +13,7 @@ from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.reservoir import SMALLEST_BYTES, Reservoir, Reservoirs
 from ocr_tcp_lb.relay.splice import HAS_TEE, Pipes
 
-from .support import OK, House, Peer, ScriptedBackend, open_descriptors, pattern, post, replaces_a_part
+from .support import OK, House, Peer, ScriptedBackend, open_descriptors, pattern, post, replaces_a_part, reply
 
 pytestmark = pytest.mark.skipif(not HAS_TEE, reason="this platform has no tee")
 
@@ -254,3 +254,14 @@ async def test_scan_of_which_a_backend_took_a_part_is_not_sent_twice(house: Hous
     assert (await lb.record()).attempts == 1
     assert not any(backend.has_caller() for backend in backends if backend is not first)
     assert sum(taken) >= SMALLEST_BYTES, "it went another way"
+
+
+async def test_heads_of_any_size_follow_a_scan(house: House) -> None:
+    """The reader then takes little at a time, as a scan is likely to follow."""
+    backend = house.backend()
+    backend.answer(lambda request: reply(b"%d %d" % (len(b"".join(request.values(b"x-long"))), len(request.body))))
+    lb = house.balancer([backend])
+    client = await lb.client()
+    for head_size, body_size in ((10, 2 * SMALLEST_BYTES), (9_000, 10), (10, 2 * SMALLEST_BYTES), (9_000, 300_000)):
+        await client.send(post(pattern(body_size), b"X-Long: " + b"x" * head_size))
+        assert (await client.read_message()).body == b"%d %d" % (head_size, body_size)
