@@ -3,6 +3,9 @@
 What a client on this machine sends of a scan is mostly all there by the time that its head was read. `splice` moves it
 into a pipe, where it waits for a worker; `tee` gives each attempt its own, because the first one may fail. Measured,
 300 KB by 64 clients: 71 us of CPU instead of 98 in slabs, out of which the kernel copies once more.
+
+No bytes are copied, so a client that itself sends without copies (sendfile(2)) and changes its file while the request
+waits has changed the request, as it would with a backend that reads slowly.
 """
 
 import os

@@ -8,7 +8,6 @@ The kernel lets unprivileged users have 64 MiB of pipe pages in all (`pipe-user-
 whoever gets none copies.
 """
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -25,13 +24,19 @@ MOST_PIPES = 32
 
 
 def _find_tee() -> Callable[[int, int, int, int], int] | None:
-    """tee(2), which `os` does not have; -1 where `os` would raise."""
-    tee = getattr(ctypes.CDLL(None), "tee", None) if HAS_SPLICE else None
-    if tee is None:
+    """tee(2), which `os` does not have: -1 where `os` would raise. None where a sandbox keeps it, or ctypes, away."""
+    if not HAS_SPLICE:
+        return None
+    try:
+        import ctypes  # here, because a process that may not write code may not have it (libffi before 3.4)
+
+        tee = ctypes.CDLL(None, use_errno=True).tee
+    except (ImportError, MemoryError, OSError, AttributeError):
         return None
     tee.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint)
     tee.restype = ctypes.c_ssize_t
-    return tee  # type: ignore[no-any-return]
+    tee(-1, -1, 1, 0)
+    return tee if ctypes.get_errno() == errno.EBADF else None
 
 
 _tee = _find_tee()

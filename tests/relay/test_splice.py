@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import sys
 
 import pytest
 
@@ -98,3 +99,9 @@ def test_bytes_pass_a_pipe_in_order() -> None:
         a.close()
         assert pipe.fill_from(b.fileno(), 100) == 0
     pipe.close()
+
+
+def test_no_tee_where_a_sandbox_refuses_ctypes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (splice._find_tee() is None) == (not splice.HAS_TEE)
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    assert splice._find_tee() is None
