@@ -2,7 +2,8 @@
 
 BBR, the congestion control of many servers, spreads what is sent over time, by a timer for each piece. On the loopback
 there is nothing to spare: the timers only cost. Reno, which every Linux has and every user may choose, has none.
-Measured where BBR is the default, 300 KB by 64 clients: 3 % less CPU by copying, 53 % by splicing (71 us, not 151).
+Measured where BBR is the default, bodies that are spliced, 64 clients: 54 % less CPU for 300 KB (70 us, not 153), 36 %
+for 4 MB; what is copied 3 % less, small requests the same.
 """
 
 import functools
