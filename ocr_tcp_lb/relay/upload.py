@@ -6,12 +6,11 @@ from the first byte; `pump` sends what was gathered and then streams the rest st
 As long as nothing was streamed the upload is replayable: it can be started again towards another backend.
 """
 
-from collections.abc import Sequence
-
 from ocr_tcp_lb.config import KIB, Limits
 from ocr_tcp_lb.relay.buffers import SLAB_BYTES, Slabs
-from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
+from ocr_tcp_lb.relay.failures import SourceBroke
 from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES, Flow, next_read_bytes
+from ocr_tcp_lb.relay.outgoing import Outgoing
 from ocr_tcp_lb.relay.readiness import Buffer, Channel
 from ocr_tcp_lb.relay.reservoir import FRONT_BYTES, SMALLEST_BYTES, Reservoir, Reservoirs
 from ocr_tcp_lb.relay.splice import Pipes
@@ -19,12 +18,10 @@ from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import Framing, RequestHead
 
-JOIN_BYTES = 16 * KIB  # up to here one copy and `send` beats `sendmsg` of two pieces
 SMALL_SLAB_BYTES = 16 * KIB  # so much at a time, until this many bytes have come, is held of a body that drips in
 FLOWING_BYTES = 64 * KIB
 STREAMED_SHARE = 0.25  # of all buffer memory, for bodies that are too large to be held whole
 MOST_BEFORE_BYTES = FRONT_BYTES // 2  # of the body; its head is in front, too
-MOST_PIECES = 512  # the kernel takes 1,024 at once (IOV_MAX) and refuses more with EMSGSIZE
 
 
 class Upload:
@@ -39,7 +36,6 @@ class Upload:
     _from = 0  # where in the slab its last piece begins
     _flow: Flow | None = None
     _reservoir: Reservoir | None = None
-    _sent = 0
     _slab: memoryview | None = None  # the one that is being filled
     gathered = 0
     over = False
@@ -63,8 +59,7 @@ class Upload:
         self._front: list[Buffer] = []  # what comes before the reservoir
         self._pieces: list[Buffer] = []  # what comes behind it, or all
         self._taken: list[memoryview] = []
-        self._outgoing: list[Buffer] = []
-        self._to_send = 0  # bytes in `_outgoing`
+        self._outgoing = Outgoing()
         self._left = head.content_length
         if self._left > self._limit:
             raise too_large(self._limit)
@@ -108,16 +103,12 @@ class Upload:
     @property
     def bytes_sent(self) -> int:
         """How many bytes the backend of this attempt took so far, the head included."""
-        elsewhere = self._flow.moved if self._flow is not None else 0
-        if self._reservoir is not None:
-            elsewhere += self._reservoir.sent
-        return self._sent + elsewhere
+        return self._outgoing.sent + (self._flow.moved if self._flow is not None else 0)
 
     @property
     def is_blocked_by_backend(self) -> bool:
         """Whether bytes wait here that the backend did not take yet."""
-        has_left = bool(self._outgoing) or (self._reservoir is not None and self._reservoir.left > 0)
-        return has_left or (self._flow is not None and self._flow.is_blocked_by_sink)
+        return self._outgoing.is_left or (self._flow is not None and self._flow.is_blocked_by_sink)
 
     def take_surplus(self) -> bytes:
         """Bytes behind a chunked body, once it is whole or over: the client's next request; given out once."""
@@ -230,24 +221,12 @@ class Upload:
         """Begin an attempt: this head, then the body from its first byte."""
         assert self.is_replayable
         self.over = False
-        self._sent = 0
-        self._to_send = self.gathered + len(head)
-        if self._reservoir is not None:
-            self._reservoir.start((head, *self._front))
-            self._to_send -= self._reservoir.left
-            self._outgoing = list(self._pieces)
-        elif self.gathered == 0:
-            self._outgoing = [head]
-        elif self._to_send <= JOIN_BYTES:
-            self._outgoing = [b"".join((head, *self._pieces))]
-        else:
-            self._outgoing = [head, *self._pieces]
+        self._outgoing.start(head, self._pieces, self._front, self._reservoir)
 
     def was_sent(self, sent: int) -> None:
         """It was sent elsewhere, with its head: `sent` bytes; only for a body that is whole."""
         assert self.whole
-        self._outgoing = []
-        self._sent = sent if self._reservoir is None else sent - self._reservoir.sent
+        self._outgoing.end(sent)
         self.over = True
 
     def pump(self, backend: Channel, pipes: Pipes) -> bool:
@@ -255,24 +234,8 @@ class Upload:
 
         Raises SinkBroke (the backend), SourceBroke (the client), RequestError (the body is malformed or too large).
         """
-        if self._reservoir is not None and self._reservoir.left:
-            self._reservoir.pour(backend)
-            if self._reservoir.left:
-                return False
-        while self._outgoing:
-            try:
-                sent = (
-                    backend.send(self._outgoing[0])
-                    if len(self._outgoing) == 1
-                    else backend.send_all_of(self._outgoing[:MOST_PIECES])
-                )
-            except OSError as error:
-                raise SinkBroke(str(error)) from error
-            if sent == 0:
-                return False
-            self._sent += sent
-            self._to_send -= sent
-            self._outgoing = _without(self._outgoing, sent) if self._to_send else []
+        if not self._outgoing.pump(backend):
+            return False
         if self.whole:
             self.over = True
             return False
@@ -292,13 +255,12 @@ class Upload:
         return flow
 
     def _let_go(self) -> None:
+        self._outgoing.end(self._outgoing.sent)
         self._front.clear()
         if self._reservoir is not None:
-            self._sent += self._reservoir.sent
             self._reservoir.close()
             self._reservoir = None
         self._pieces.clear()
-        self._outgoing = []
         self._slab = None
         for slab in self._taken:
             self._slabs.give_back(slab)
@@ -310,15 +272,6 @@ class Upload:
             self._let_go()
         if self._flow is not None:
             self._flow.close()
-
-
-def _without(pieces: Sequence[Buffer], sent: int) -> list[Buffer]:
-    """The pieces that remain after the first `sent` bytes."""
-    for index, piece in enumerate(pieces):
-        if sent < len(piece):
-            return [memoryview(piece)[sent:], *pieces[index + 1 :]]
-        sent -= len(piece)
-    return []
 
 
 def too_large(limit: int) -> RequestError:
