@@ -18,6 +18,7 @@ _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")  # RFC 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<rest>.*)")
 _PATH_SAFE = "/:@!$&'()*+,;=-._~%"  # RFC 3986 3.3: pchar and the slash
 _PATH = re.compile(r"/(?:[A-Za-z0-9/:@!$&'()*+,;=._~-]|%[0-9A-Fa-f]{2})*")
+_SPACED_KEY = re.compile(r" +([a-z_-]+)=")  # as in HAProxy's `server`
 _UNIX_PATH_BYTES = 107  # sockaddr_un.sun_path holds 108 with the final NUL (unix(7))
 
 
@@ -136,6 +137,9 @@ def _unix_path(path: str) -> str:
 def _url_path(path: str) -> str:
     """Return the path, `/` for none; it must be writable in a request line as it is (RFC 9112 3.2.1)."""
     if path and not _PATH.fullmatch(path):
+        if _SPACED_KEY.search(path):
+            right = "keys of a backend follow behind commas: " + _SPACED_KEY.sub(r",\1=", path)
+            raise BadValue(f"the path {path!r} has a space in it", right)
         encoded = quote(path, safe=_PATH_SAFE, errors="backslashreplace")
         guess = f"did you mean {encoded} ?"
         right = guess if _PATH.fullmatch(encoded) else "write % only before two hex digits"

@@ -87,6 +87,7 @@ def test_backend_urls_are_read(text: str, parts: BackendUrl) -> None:
         ("http://a:0/x", "write the port that the backend listens on"),
         ("http://a:99999/x", "write a number from 1 to 65535 after the last colon"),
         ("http://a/b c", "did you mean /b%20c ?"),
+        ("http://a/b concurrency=2 weight=3", "keys of a backend follow behind commas: /b,concurrency=2,weight=3"),
         ("http://a/é", "did you mean /%C3%A9 ?"),
         ("http://a/%zz", "write % only before two hex digits"),
         ("http://a/b\r\nHost: c", "did you mean /b%0D%0AHost:%20c ?"),
