@@ -101,6 +101,7 @@ def test_bytes_pass_a_pipe_in_order() -> None:
     pipe.close()
 
 
+@replaces_a_part
 def test_no_tee_where_a_sandbox_refuses_ctypes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (splice._find_tee() is None) == (not splice.HAS_TEE)
     monkeypatch.setitem(sys.modules, "ctypes", None)
