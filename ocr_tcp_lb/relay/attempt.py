@@ -186,7 +186,7 @@ class Attempt:
         self.client_persists = answer.client_persists
         # Bytes behind a reply's end belong to nobody: such a connection must never serve another client.
         if reply.keep_alive and upload.over and not answer.surplus and not self._upstream.introduces_clients:
-            connection.bytes_sent += upload.bytes_sent
+            connection.count(upload.bytes_sent)
             self._upstream.give_back(connection)
             self._connection = None
         return OUTCOMES.get(reply.status // 100, Outcome.SERVED)

@@ -88,8 +88,9 @@ class Client:
         self.expired = False
 
     def shorten(self, allowed_s: float, seconds: float) -> None:
-        """Have the deadline, which was set to `allowed_s` from then, be `seconds` from then, and at most from now."""
-        self.deadline = min(self.deadline - allowed_s, time.monotonic()) + seconds
+        """Have the deadline, which was set to `allowed_s` from then, be `seconds` from then, if that is sooner."""
+        began = min(self.deadline - allowed_s, time.monotonic())
+        self.deadline = min(self.deadline, began + seconds)
 
     def notice_departure(self) -> None:
         """While the client has nothing to do but wait, see whether it still does.

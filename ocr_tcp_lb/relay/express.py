@@ -171,7 +171,7 @@ class Ride:
             sent = client.channel.send(message)
         except OSError:
             sent = -1
-        self._free_backend(reply)  # in this order the client is spared the 5 us that it takes
+        self._free_backend(reply, len(data))  # in this order the client is spared the 5 us that it takes
         if sent < 0:
             self.end("client_left")
             return False
@@ -241,11 +241,11 @@ class Ride:
             return None
         return reply
 
-    def _free_backend(self, reply: ReplyHead) -> None:
+    def _free_backend(self, reply: ReplyHead, received: int) -> None:
         connection, claim = self._connection, self.claim
         connection.channel.readable = False  # see `presume_empty`
         if reply.keep_alive:
-            connection.bytes_sent += self._sent
+            connection.count(self._sent, received)
             connection.upstream.give_back(connection, self.record.answered)
         else:
             connection.channel.close()

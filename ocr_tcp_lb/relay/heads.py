@@ -83,6 +83,7 @@ class HeadReader:
         client, timeouts = self._client, self._hub.timeouts
         if not self._was_last_called:
             self._was_last_called = True
-            client.shorten(timeouts.head_s if self._is_first else timeouts.idle_s, LAST_CALL_S)
+            allowed_s = timeouts.head_s if self._is_first else timeouts.idle_s
+            client.shorten(allowed_s, min(LAST_CALL_S, timeouts.drain_s / 2))  # half: before it is cut off
         if client.deadline <= time.monotonic():
             raise ClientGone("the balancer ends, and the client has no request under way")

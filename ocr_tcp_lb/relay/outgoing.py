@@ -38,12 +38,14 @@ class Outgoing:
     ) -> None:
         """Begin an attempt; with a reservoir, `front` goes before what is in it, and the pieces behind."""
         self._sent = 0
-        self._reservoir = reservoir
-        if reservoir is not None:
-            reservoir.start((head, *front))
+        self._reservoir = None
+        if reservoir is None:
+            self._pieces = [head, *pieces]
+        elif reservoir.start((head, *front)):
+            self._reservoir = reservoir
             self._pieces = list(pieces)
         else:
-            self._pieces = [head, *pieces]
+            self._pieces = [head, *front, reservoir.copy, *pieces]
         self._left = sum(map(len, self._pieces))
         if len(self._pieces) > 1 and self._left <= JOIN_BYTES:
             self._pieces = [b"".join(self._pieces)]

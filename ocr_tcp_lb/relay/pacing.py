@@ -31,8 +31,11 @@ def is_loopback(address: str) -> bool:
 
 @functools.cache
 def is_paced_by_default() -> bool:
-    """Whether this machine paces what nobody says anything else of."""
+    """Whether this machine paces what nobody says anything else of; not where it does not say."""
     if _OPTION is None:
         return False
-    with socket.socket() as sock:
-        return sock.getsockopt(socket.IPPROTO_TCP, _OPTION, _NAME_BYTES).startswith(PACED)
+    try:
+        with socket.socket() as sock:
+            return sock.getsockopt(socket.IPPROTO_TCP, _OPTION, _NAME_BYTES).startswith(PACED)
+    except OSError:
+        return False

@@ -27,15 +27,14 @@ MOST_STORES: Final = 96
 class Reservoir:
     """What one body has in its pipe; the memory counts as the slabs' until `close`."""
 
-    __slots__ = ("_copy", "_owner", "_passage", "_store", "_unsent", "left", "sent", "size")
+    __slots__ = ("_owner", "_passage", "_store", "copy", "left", "sent", "size")
 
     def __init__(self, owner: "Reservoirs", store: Pipe) -> None:
         self._owner = owner
         self._store: Pipe | None = store
-        self._copy = b""  # the contents, once there was no second pipe to be had
+        self.copy = b""  # the contents, once there was no second pipe to be had
         self.size = 0
         self._passage: Pipe | None = None  # what the backend of the present attempt did not take yet
-        self._unsent = memoryview(b"")  # the same, where there is no pipe for it
         self.sent = 0  # bytes that it took, those in front included
         self.left = 0  # and did not take
 
@@ -54,15 +53,23 @@ class Reservoir:
         self.size += moved
         return moved
 
-    def start(self, front: Sequence[Buffer]) -> None:
-        """Begin an attempt: what comes before, of at most FRONT_BYTES with its head, then the contents."""
+    def start(self, front: Sequence[Buffer]) -> bool:
+        """Begin an attempt: what comes before, of at most FRONT_BYTES with its head, then the contents.
+
+        False when that has to be done without it: the contents are in `copy` then.
+        """
         self._close_passage()
         self.sent = 0
-        self.left = sum(map(len, front)) + self.size
-        if self._store is not None and not self._fill_passage(front, self._store):
-            self._read_out(self._store)
-        if self._store is None:
-            self._unsent = memoryview(b"".join((*front, self._copy)))
+        self.left = 0
+        store = self._store
+        if store is None:
+            return False
+        if self._fill_passage(front, store):
+            return True
+        self.copy = store.read()
+        self._owner.stores.give_back(store)
+        self._store = None
+        return False
 
     def _fill_passage(self, front: Sequence[Buffer], store: Pipe) -> bool:
         passage = self._owner.pipes.borrow()
@@ -70,22 +77,21 @@ class Reservoir:
             return False
         passage.write(front)
         passage.tee_from(store)
-        if passage.fill < self.left:
+        if passage.fill < sum(map(len, front)) + self.size:
             self._owner.pipes.give_back(passage)
             return False
         self._passage = passage
+        self.left = passage.fill
         return True
-
-    def _read_out(self, store: Pipe) -> None:
-        self._copy = store.read()
-        self._owner.stores.give_back(store)
-        self._store = None
 
     def pour(self, backend: Channel) -> None:
         """Send what is left, as far as the backend takes it; raises SinkBroke."""
+        passage = self._passage
+        if passage is None:
+            return
         try:
             while self.left:
-                moved = self._pour_once(backend)
+                moved = passage.drain_into(backend.fd)
                 self.sent += moved
                 self.left -= moved
         except BlockingIOError:
@@ -95,15 +101,7 @@ class Reservoir:
         else:
             self._close_passage()
 
-    def _pour_once(self, backend: Channel) -> int:
-        if self._passage is not None:
-            return self._passage.drain_into(backend.fd)
-        sent = backend.sock.send(self._unsent)
-        self._unsent = self._unsent[sent:]
-        return sent
-
     def _close_passage(self) -> None:
-        self._unsent = memoryview(b"")
         if self._passage is not None:
             self._owner.pipes.give_back(self._passage)
             self._passage = None
@@ -111,12 +109,12 @@ class Reservoir:
     def close(self) -> None:
         """Give everything back."""
         self._close_passage()
-        self._copy = b""
+        self._owner.slabs.release(self.size)
+        self.copy = b""
+        self.size = self.left = 0
         if self._store is not None:
             self._owner.empty(self._store)
             self._store = None
-        self._owner.slabs.release(self.size)
-        self.size = self.left = 0
 
 
 class Reservoirs:
@@ -135,12 +133,12 @@ class Reservoirs:
 
     def empty(self, store: Pipe) -> None:
         """Have a store back with what is in it."""
-        if self._null_fd < 0:
-            self._null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:
+            if self._null_fd < 0:
+                self._null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
             store.drain_into(self._null_fd)
         except OSError:
-            pass  # then it is closed
+            pass  # out of descriptors, or there is no such device: it is closed, as it is given back with bytes in it
         self.stores.give_back(store)
 
     def close(self) -> None:

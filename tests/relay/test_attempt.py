@@ -305,6 +305,20 @@ async def test_get_survives_an_idle_connection_that_the_backend_closes_at_that_m
     assert (await lb.record(1)).attempts == 1
 
 
+async def test_post_that_was_read_and_not_acknowledged_is_not_sent_again(house: House) -> None:
+    """The kernel acknowledges late on a connection that goes back and forth, and a reset acknowledges nothing."""
+    lb, client, peer, backend = await exchange(house)
+    for number in range(20):
+        await peer.send(OK)
+        await client.read_message()
+        await client.send(post(b"%d" % number))
+        assert (await peer.read_message()).body == b"%d" % number
+    peer.reset()
+    assert (await client.read_message()).status == 502
+    assert (await lb.record(20)).attempts == 1
+    assert not backend.has_caller()
+
+
 async def test_post_on_such_a_connection_is_not_sent_again(house: House) -> None:
     _, client, peer, backend = await exchange(house)
     await peer.send(OK)

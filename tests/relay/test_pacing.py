@@ -31,6 +31,12 @@ def test_default_is_that_of_this_machine() -> None:
         assert is_paced_by_default() == control_of(sock).startswith(b"bbr")
 
 
+@replaces_a_part
+def test_nothing_is_changed_where_the_kernel_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "_OPTION", 12345)
+    assert not is_paced_by_default.__wrapped__()
+
+
 @pytest.mark.parametrize(("peer", "paces", "is_changed"), [
     ("127.0.0.1", True, True), ("192.0.2.1", True, False), ("127.0.0.1", False, False),
 ])  # fmt: skip

@@ -1,6 +1,8 @@
 """The bulk of a body, left in the kernel: taken in once, given out as often as need be."""
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Callable, Iterator
 
@@ -8,6 +10,7 @@ import pytest
 
 from ocr_tcp_lb.relay.buffers import Slabs
 from ocr_tcp_lb.relay.failures import SinkBroke
+from ocr_tcp_lb.relay.outgoing import Outgoing
 from ocr_tcp_lb.relay.poller import Poller
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.reservoir import SMALLEST_BYTES, Reservoir, Reservoirs
@@ -87,14 +90,15 @@ def test_every_attempt_gets_all_of_it(bench: Callable[..., Bench], most_pipes: i
     a = bench(most_pipes)
     reservoir = a.filled()
     assert a.slabs.used_bytes == len(BODY)
+    outgoing = Outgoing()
     for number in range(3):
         far, backend = a.connection()
         head = b"head %d " % number
-        reservoir.start((head, b"front "))
-        reservoir.pour(backend)
-        assert reservoir.left == 0
-        assert reservoir.sent == len(head) + 6 + len(BODY)
-        assert read_all(far) == head + b"front " + BODY
+        outgoing.start(head, [b" behind"], (b"front ",), reservoir)
+        assert outgoing.pump(backend)
+        assert not outgoing.is_left
+        assert outgoing.sent == len(head) + 6 + len(BODY) + 7
+        assert read_all(far) == head + b"front " + BODY + b" behind"
     reservoir.close()
 
 
@@ -104,14 +108,15 @@ def test_backend_that_takes_it_in_pieces_gets_all_of_it(bench: Callable[..., Ben
     reservoir = a.filled()
     far, backend = a.connection()
     backend.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    reservoir.start((b"head",))
+    outgoing = Outgoing()
+    outgoing.start(b"head", [], (), reservoir)
     got, rounds = b"", 0
-    while reservoir.left:
-        reservoir.pour(backend)
-        assert reservoir.sent + reservoir.left == 4 + len(BODY)
-        assert backend.writable == (reservoir.left == 0)
+    while outgoing.is_left:
+        outgoing.pump(backend)
+        assert backend.writable or outgoing.is_left
         backend.writable = True
         got += read_all(far)
+        assert outgoing.sent == len(got)
         rounds += 1
     assert rounds > 1
     assert got == b"head" + BODY
@@ -185,6 +190,20 @@ def test_nothing_is_taken_in_beyond_the_memory_for_bodies(bench: Callable[..., B
     assert reservoir is not None
     assert reservoir.take_in(a.client, len(BODY)) == 0
     reservoir.close()
+
+
+def test_store_is_closed_where_nothing_can_be_thrown_away(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No descriptor is left, or there is no /dev/null."""
+    a = bench()
+
+    def refuse(path: str, flags: int) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(os, "open", refuse)
+    a.filled().close()
+    assert a.reservoirs.stores._made == 0
 
 
 def test_no_more_of_them_than_there_are_pipes(bench: Callable[..., Bench]) -> None:

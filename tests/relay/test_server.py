@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocr_tcp_lb.config import Limits, QueueConfig, TcpAddress, UnixAddress
+from ocr_tcp_lb.config import Limits, QueueConfig, TcpAddress, Timeouts, UnixAddress
 from ocr_tcp_lb.relay.heads import LAST_CALL_S
 from ocr_tcp_lb.relay.listener import ACCEPTS_A_TURN
 from ocr_tcp_lb.relay.talk import LINGER_S
@@ -167,6 +167,14 @@ async def test_drain_does_not_wait_for_who_has_been_quiet_for_long(
     assert drain.done()
     assert await mute.ended()
     assert await idle.ended()
+
+
+async def test_quiet_client_is_let_go_before_a_short_drain_ends(house: House) -> None:
+    lb = house.balancer([house.backend()], timeouts=Timeouts(drain_s=0.4))
+    client = await lb.client()
+    await until(lambda: lb.server.connections == 1)
+    assert await lb.server.drain(0.4) == 0, "it was not cut off"
+    assert await client.ended()
 
 
 async def test_drain_takes_the_rest_of_a_request_that_has_begun(house: House) -> None:
