@@ -55,7 +55,8 @@ def picture(samples: Sequence[Sample], caption: str) -> str:
     if not rows:
         return ""
     ratios_drawn = [ratio for _, found in rows for ratio in found.values()]
-    scale = Scale(min(0.5, *ratios_drawn), max(2, *ratios_drawn))
+    least = min(0.5, *ratios_drawn)
+    scale = Scale(max((mark for mark in MARKS if mark <= least), default=least), max(2, *ratios_drawn))
     bottom = TOP + STEP * len(rows)
     parts = [text(10, 20, "CPU time for a request relative to HAProxy's in the same turns"), *_legend()]
     for value in MARKS:
