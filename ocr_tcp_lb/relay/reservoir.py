@@ -27,7 +27,7 @@ MOST_STORES: Final = 96
 class Reservoir:
     """What one body has in its pipe; the memory counts as the slabs' until `close`."""
 
-    __slots__ = ("_owner", "_passage", "_store", "copy", "left", "sent", "size")
+    __slots__ = ("_owner", "_passage", "_store", "copy", "sent", "size")
 
     def __init__(self, owner: "Reservoirs", store: Pipe) -> None:
         self._owner = owner
@@ -36,7 +36,11 @@ class Reservoir:
         self.size = 0
         self._passage: Pipe | None = None  # what the backend of the present attempt did not take yet
         self.sent = 0  # bytes that it took, those in front included
-        self.left = 0  # and did not take
+
+    @property
+    def left(self) -> int:
+        """How many bytes the backend of the present attempt did not take yet."""
+        return self._passage.fill if self._passage is not None else 0
 
     def take_in(self, client: Channel, most: int) -> int:
         """Move what is there from the client, before any attempt; returns how many bytes fitted in."""
@@ -60,7 +64,6 @@ class Reservoir:
         """
         self._close_passage()
         self.sent = 0
-        self.left = 0
         store = self._store
         if store is None:
             return False
@@ -81,7 +84,6 @@ class Reservoir:
             self._owner.pipes.give_back(passage)
             return False
         self._passage = passage
-        self.left = passage.fill
         return True
 
     def pour(self, backend: Channel) -> None:
@@ -90,10 +92,8 @@ class Reservoir:
         if passage is None:
             return
         try:
-            while self.left:
-                moved = passage.drain_into(backend.fd)
-                self.sent += moved
-                self.left -= moved
+            while passage.fill:
+                self.sent += passage.drain_into(backend.fd)
         except BlockingIOError:
             backend.writable = False
         except OSError as error:
@@ -111,7 +111,7 @@ class Reservoir:
         self._close_passage()
         self._owner.slabs.release(self.size)
         self.copy = b""
-        self.size = self.left = 0
+        self.size = 0
         if self._store is not None:
             self._owner.empty(self._store)
             self._store = None
