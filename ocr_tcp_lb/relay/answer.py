@@ -93,13 +93,16 @@ class Answer:
         return self._connection.upstream.name
 
     def _closed_early(self, reason: str) -> AttemptFailed:
-        """What it means that no reply came: a connection that was stale already, or a backend that broke."""
+        """What it means that no reply came: a connection that was stale already, or a backend that broke.
+
+        The difference matters beyond this request: who broke is dying, perhaps, and must not be sent the next one.
+        """
         connection = self._connection
         said_nothing = not self._inbox and self._interim_replies == 0 and self._held is None
         is_first_news = said_nothing and not connection.is_fresh
         untouched = is_first_news and connection.proves_untouched()
         at_once = time.monotonic() - self._request.record.connected < STALE_WITHIN_S
-        stale = untouched or (is_first_news and at_once)
+        stale = untouched or (is_first_news and at_once and not connection.proves_taken())
         return AttemptFailed(
             Outcome.STALE if stale else Outcome.BROKE, f"{self._name}: {reason}", nothing_sent=untouched
         )

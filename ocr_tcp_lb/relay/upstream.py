@@ -70,6 +70,14 @@ class BackendConnection(Fires):
             and info.received == self.bytes_received + 1
         )
 
+    def proves_taken(self) -> bool:
+        """Whether the kernel can prove that the backend's took some of the present request before it closed.
+
+        It acknowledged more than the earlier exchanges, and would have answered with a reset had it closed before.
+        """
+        info = _tcp_info(self.channel.sock)
+        return info is not None and info.acknowledged > self.bytes_sent + 1
+
     def fire(self) -> None:
         """Something happened while idle: the backend closed, or spoke out of turn."""
         self.upstream.drop(self)

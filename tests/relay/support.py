@@ -7,6 +7,7 @@ wait is bounded by `PATIENCE_S`, so that a stuck balancer fails the test at the 
 import asyncio
 import math
 import os
+import select
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -206,6 +207,10 @@ class Peer:
     async def ended(self) -> bool:
         """Wait for the connection's end; True if it is clean and nothing came before it."""
         return await self.read_to_end() == (b"", "end")
+
+    def has_news(self) -> bool:
+        """Whether bytes are there that nobody read; only `sock` is asked."""
+        return bool(select.select([self.sock], [], [], 0)[0])
 
     def finish(self) -> None:
         """Half-close: no more bytes from here."""

@@ -295,7 +295,7 @@ async def test_get_survives_an_idle_connection_that_the_backend_closes_at_that_m
     await peer.send(OK)
     await client.read_message()
     await client.send(GET)
-    await peer.read_message()
+    await until(peer.has_news)
     peer.close()  # the request came too late: the backend had decided to close
     peer = await backend.accept()
     await peer.read_message()
@@ -328,6 +328,18 @@ async def test_post_on_such_a_connection_is_not_sent_again(house: House) -> None
     peer.close()
     assert (await client.read_message()).status == 502
     assert not backend.has_caller()
+
+
+async def test_backend_that_took_a_request_and_closed_is_broken_however_soon(house: House) -> None:
+    """A worker that is killed takes down what it works on; the next request must not follow while it dies."""
+    lb, client, peer, _ = await exchange(house)
+    await peer.send(OK)
+    await client.read_message()
+    await client.send(post(b"x"))
+    await peer.read_message()
+    peer.close()
+    assert (await client.read_message()).status == 502
+    assert lb.hub.fleet.backends[0].failed == 1
 
 
 async def test_closed_idle_connection_is_not_used(house: House) -> None:

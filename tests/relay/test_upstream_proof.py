@@ -38,6 +38,7 @@ async def test_bytes_that_met_a_closed_socket_reached_nobody(pair):
     far.close()
     connection.channel.send(b"POST / HTTP/1.1\r\n\r\n")
     assert connection.proves_untouched()
+    assert not connection.proves_taken()
 
 
 async def test_bytes_that_were_received_before_the_reset_prove_nothing(pair):
@@ -50,9 +51,11 @@ async def test_bytes_that_were_received_before_the_reset_prove_nothing(pair):
 async def test_an_orderly_close_after_reading_proves_nothing(pair):
     connection, far = pair
     connection.channel.send(b"POST / HTTP/1.1\r\n\r\n")
+    assert not connection.proves_taken()
     far.recv(100)
     far.close()
     assert not connection.proves_untouched()
+    assert connection.proves_taken()
 
 
 async def test_an_open_connection_proves_nothing(pair):
