@@ -149,8 +149,7 @@ class Upstream:
             self._idle.pop(0).channel.close()
         self._trim_timer = None
         if self._idle:
-            due = self._idle[0].idle_since + self._max_idle_s
-            self._trim_timer = self.loop.call_at(due, self._trim)
+            self._trim_timer = self.loop.call_later(self._idle[0].idle_since - oldest, self._trim)
 
     def adopt(self, config: BackendConfig) -> None:
         """Take another configuration of the same address, for attempts to come."""
