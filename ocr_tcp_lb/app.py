@@ -72,10 +72,11 @@ class Doors:
     clients: Sequence[socket.socket]
     admin: Sequence[socket.socket]
     token: str
-    were_passed: bool  # by systemd, to which their files belong, too
+    owns_clients: bool  # else the sockets came from systemd, and their files are its own
+    owns_admin: bool
 
     def close(self) -> None:
-        """Close all of them; for a start that failed."""
+        """Close all of them; safe when others did."""
         for sock in (*self.clients, *self.admin):
             sock.close()
 
@@ -92,7 +93,7 @@ def open_doors(config: Config) -> Doors:
         for sock in admin:
             sock.close()
         raise
-    return Doors(clients, admin, token, were_passed=bool(passed.clients))
+    return Doors(clients, admin, token, owns_clients=not passed.clients, owns_admin=not passed.admin)
 
 
 def _open_admin(config: Config) -> Sequence[socket.socket]:
@@ -121,6 +122,7 @@ async def _serve(
     prober = Prober(hub, random.Random())
     notifier = Notifier()
     async with AsyncExitStack() as ending:
+        ending.callback(doors.close)
         if intake is not None:
             ending.callback(intake.close)
         ending.callback(hub.close)
@@ -128,10 +130,11 @@ async def _serve(
         ending.callback(notifier.close)
         stop = _stop_on_signals(loop)
         await prober.start()
-        server = Server(hub, doors.clients, owns_files=not doors.were_passed)
-        operator = Operator(hub, server, load, owns_listeners=not doors.were_passed)
+        server = Server(hub, doors.clients, owns_files=doors.owns_clients)
+        ending.callback(server.cut_off)  # whom a start that fails has let in
+        operator = Operator(hub, server, load, owns_listeners=doors.owns_clients)
         loop.add_signal_handler(signal.SIGHUP, _reload, operator, notifier)
-        announce(config, loop_name, server.addresses, were_passed=doors.were_passed)
+        announce(config, loop_name, server.addresses, from_systemd=not doors.owns_clients)
         if intake is not None and doors.admin:
             about = About(ocr_tcp_lb.__version__, loop_name, platform.python_version(), config.mode, time.time())
             monitor = Monitor(hub, server, intake, about, notifier)
@@ -151,7 +154,7 @@ async def _open_to_operators(monitor: Monitor, doors: Doors, operator: Operator,
     """Start the admin listener; it stays open through the drain, so that one can watch it."""
     listener = AdminListener(monitor, doors.token, operator.do)
     ending.push_async_callback(listener.close)
-    await listener.start(doors.admin, owns_files=not doors.were_passed)
+    await listener.start(doors.admin, owns_files=doors.owns_admin)
     log.info("status page, metrics and control: %s", ", ".join(map(page_url, listener.addresses)))
 
 
@@ -189,10 +192,10 @@ def _formatter(config: Config) -> Formatter:
     return text_formatter(Clock(), stamped=not is_journal(sys.stdout.fileno()))
 
 
-def announce(config: Config, loop_name: str, addresses: Sequence[Address], *, were_passed: bool = False) -> None:
+def announce(config: Config, loop_name: str, addresses: Sequence[Address], *, from_systemd: bool = False) -> None:
     """Say what was started, on standard error: standard output belongs to the access log."""
     compiled = ", compiled" if is_compiled() else ""
-    passed = ", sockets from systemd" if were_passed else ""
+    passed = ", sockets from systemd" if from_systemd else ""
     how = f"{config.mode}, {loop_name} loop{compiled}, policy {policy_in_effect(config)}{passed}"
     lines = [f"listening on {', '.join(map(str, addresses))} ({how})"]
     lines += [

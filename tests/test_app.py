@@ -10,9 +10,27 @@ from pathlib import Path
 
 import pytest
 
+from ocr_tcp_lb import app
+from ocr_tcp_lb.config import Config, UnixAddress
+from ocr_tcp_lb.ops.systemd import Activation
+
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 PATIENCE_S = 15
+
+
+@pytest.mark.parametrize("what", ["clients", "admin"])
+def test_files_of_sockets_are_ours_unless_systemd_passed_these_very_ones(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(tmp_path / "passed"))
+        sock.listen()
+        monkeypatch.setattr(app, "passed_sockets", lambda: Activation(**{what: (sock,)}))
+        config = Config(listen=(UnixAddress(str(tmp_path / "front")),), admin=UnixAddress(str(tmp_path / "admin")))
+        doors = app.open_doors(config)
+        doors.close()
+    assert (doors.owns_clients, doors.owns_admin) == (what != "clients", what != "admin")
 
 
 class Program:

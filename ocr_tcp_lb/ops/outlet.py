@@ -2,9 +2,11 @@
 
 Lines are collected and handed, a batch at a time, to a thread that writes them; waking it costs as much as 50 lines, so
 batches are large. A reader that stalls (a full pipe, a slow journal) blocks only that thread; when more than the bound
-waits, whole batches are dropped, counted, and the count is written as soon as writing goes on.
+waits, whole batches are dropped, counted, and the count is written as soon as writing goes on. So they are while
+nothing can be written, as on a full disk; only a reader that has left ends it all.
 """
 
+import errno
 import logging
 import os
 import queue
@@ -14,6 +16,7 @@ log = logging.getLogger(__name__)
 
 BATCH_LINES = 2048
 MOST_LINES = 32_768  # that wait for the reader; about 8 MB
+GONE = (errno.EPIPE, errno.EBADF)  # nobody will ever read what is written there
 
 
 class Outlet:
@@ -24,11 +27,17 @@ class Outlet:
         self._lines: list[bytes] = []
         self._batches: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._passed_on = 0  # lines; counted by the loop's thread
-        self._written = 0  # counted by ours
-        self.dropped = 0  # lines that were not written because the reader did not keep up
+        self._done = 0  # written or lost; counted by ours
+        self._lost = 0  # the same
+        self._dropped = 0
         self._unreported = 0
         self._thread = threading.Thread(target=self._run, name="outlet", daemon=True)
         self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were not written, because the reader did not keep up or the kernel refused them."""
+        return self._dropped + self._lost
 
     def write(self, lines: list[bytes]) -> None:
         """Take some lines, their newlines included; they are written once there are many, or at `pass_on`."""
@@ -41,8 +50,8 @@ class Outlet:
         lines, self._lines = self._lines, []
         if not lines:
             return
-        if self._passed_on - self._written >= MOST_LINES:
-            self.dropped += len(lines)
+        if self._passed_on - self._done >= MOST_LINES:
+            self._dropped += len(lines)
             self._unreported += len(lines)
             return
         if self._unreported:
@@ -52,13 +61,22 @@ class Outlet:
         self._batches.put(lines)
 
     def _run(self) -> None:
+        unreported = 0
         while (lines := self._batches.get()) is not None:
+            # The newline ends what was cut when the disk was full.
+            report = b"\n# %d lines were lost: they could not be written\n" % unreported if unreported else b""
             try:
-                self._write(memoryview(b"".join(lines)))
+                self._write(memoryview(report + b"".join(lines)))
+                unreported = 0
             except OSError as error:
-                log.warning("the access log cannot be written: %s", error.strerror)
-                return
-            self._written += len(lines)
+                if error.errno in GONE:
+                    log.warning("the access log cannot be written: %s", error.strerror)
+                    return
+                if not unreported:
+                    log.warning("the access log cannot be written now: %s", error.strerror)
+                unreported += len(lines)
+                self._lost += len(lines)
+            self._done += len(lines)
 
     def _write(self, left: memoryview) -> None:
         while left:

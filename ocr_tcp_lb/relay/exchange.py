@@ -104,7 +104,7 @@ class Exchange:
             self._upload = HeldBody(client.inbox, head.content_length)
             client.inbox = self._upload.take_surplus()
             if begun is not None:
-                self._upload.was_sent(begun.sent)
+                self._upload.was_sent(begun.sent, begun.unsent)
         return Request(hub, client, head, self._upload, self._record)
 
     async def _serve(self, request: Request, claim: Claim, begun: Begun | None = None) -> None:

@@ -113,24 +113,25 @@ class Ride:
         return True
 
     def _send(self, message: bytes) -> bool:
-        """Send the head and the body that came along; False with the connection closed.
+        """Send the head and the body that came along.
 
-        It was dead then already, or took only a part of the request, on which no backend acts.
+        False: the connection was dead already, and is closed, or what it did not take is left for the Exchange.
         """
         if self.head.content_length:
             message += self._client.inbox[: self.head.content_length]
-        self._sent = len(message)
         channel = self._connection.channel
         try:
-            if channel.sock.send(message) == self._sent:
-                return True
+            self._sent = sent = channel.sock.send(message)
         except OSError:
-            pass
-        channel.close()
-        return False
+            channel.close()
+            return False
+        if sent < len(message):
+            channel.writable = False
+            self.begun = Begun(self._connection, sent, b"", message[sent:])
+        return sent == len(message)
 
     def _send_gathered(self, message: bytes, gathering: Gathering) -> bool:
-        """Send the head and the gathered body; False with the connection closed, or what is left for the Exchange."""
+        """Send the head and the gathered body; False as in `_send`."""
         upload, channel = gathering.upload, self._connection.channel
         assert upload is not None, "what is whole was gathered"
         self.record.began = gathering.began_at

@@ -49,10 +49,11 @@ class HeldBody:
         self.bytes_sent = 0
         self._outgoing = head + self._body if self._body else head
 
-    def was_sent(self, sent: int) -> None:
-        """It was sent elsewhere, with its head: `sent` bytes."""
+    def was_sent(self, sent: int, unsent: bytes = b"") -> None:
+        """It was sent elsewhere, with its head: `sent` bytes, but for the unsent rest, which is `pump`'s to send."""
         self.bytes_sent = sent
-        self.over = True
+        self._outgoing = unsent
+        self.over = not unsent
 
     def pump(self, backend: Channel, pipes: Pipes) -> bool:
         """Send what is left; raises SinkBroke."""

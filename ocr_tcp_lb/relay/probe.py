@@ -13,6 +13,7 @@ from collections.abc import Callable
 from ocr_tcp_lb.balance.backend import Backend
 from ocr_tcp_lb.balance.chance import Rng
 from ocr_tcp_lb.errors import LoadBalancerError
+from ocr_tcp_lb.relay.answer import MOST_INTERIM_REPLIES
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.connecting import connect
 from ocr_tcp_lb.relay.deadlines import NEVER
@@ -22,6 +23,7 @@ from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.upstream import Upstream
 from ocr_tcp_lb.wire import proxy_protocol
 from ocr_tcp_lb.wire.boundary import reply_head_end
+from ocr_tcp_lb.wire.errors import bad_reply
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +82,7 @@ class Probe:
         introduction = proxy_protocol.write(config.send_proxy, None, None) if config.send_proxy else b""
         lines = f"GET {config.health_path} HTTP/1.1\r\nHost: {host}:{config.port}\r\nUser-Agent: ocr-tcp-lb\r\n"
         channel.send(introduction + lines.encode("ascii") + b"Accept: */*\r\nConnection: close\r\n\r\n")
-        data = b""
+        data, interim_replies = b"", 0
         while True:
             channel.want_read()
             while not channel.readable:
@@ -95,7 +97,10 @@ class Probe:
                 reply = self._hub.replies.parse(data[:end], b"GET")
                 if reply.status >= SUCCESS.start:
                     return reply.status
-                data = data[end:]  # an interim reply
+                interim_replies += 1
+                if interim_replies > MOST_INTERIM_REPLIES:
+                    raise bad_reply("too many interim replies")
+                data = data[end:]
 
 
 class Prober:

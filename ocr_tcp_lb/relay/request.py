@@ -68,8 +68,9 @@ class Request:
 
 
 class Begun(NamedTuple):
-    """An attempt that is under way: `sent` bytes of the request went out; `data` came back so far."""
+    """An attempt that is under way: what went out of the request, and what came back so far."""
 
     connection: BackendConnection
-    sent: int
+    sent: int  # bytes
     data: bytes
+    unsent: bytes = b""  # of a request that came whole; an `Upload` knows by itself

@@ -46,7 +46,7 @@ async def linger(client: Client) -> None:
     channel = client.channel
     channel.finish_sending()
     client.allow(LINGER_S)
-    while await wait_readable(client):
+    while not client.expired and await wait_readable(client):
         for _ in range(READS_A_TURN):
             try:
                 received = channel.receive_into(scratch_view)

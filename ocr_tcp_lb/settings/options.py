@@ -46,10 +46,10 @@ def load_with_own(argv: Sequence[str], command: str) -> tuple[Config, Values]:
 def read_backend(text: str, name: str) -> BackendConfig:
     """Return the backend that `URL[,key=value...]` means, called `name` unless it says; raise `ConfigError`."""
     faults: list[Fault] = []
-    found = _backend(1, Said("backend", text), faults)
+    found = _backend(name, Said("backend", text), faults)
     if faults:
         raise ConfigError(faults)
-    return found[0] if ",name=" in text else replace(found[0], name=name)
+    return found[0]
 
 
 def _known(said: Given, options: Mapping[str, Option], faults: list[Fault]) -> Given:
@@ -100,7 +100,9 @@ def _parsed(option: Option, said: Said, faults: list[Fault]) -> list[Any]:
 def _backends(said: Sequence[Said], faults: list[Fault]) -> list[BackendConfig]:
     """Return the backends of one source; those without a usable URL are reported and left out."""
     placed = [
-        (entry.where, backend) for number, entry in enumerate(said, 1) for backend in _backend(number, entry, faults)
+        (entry.where, backend)
+        for number, entry in enumerate(said, 1)
+        for backend in _backend(f"b{number}", entry, faults)
     ]
     urls = [(where, backend.url) for where, backend in placed]
     faults += _repeated(urls, "URL", "name it once: concurrency=N says how much it can take")
@@ -117,11 +119,11 @@ def _repeated(placed: Sequence[tuple[str, object]], what: str, right: str) -> It
         first.setdefault(value, where)
 
 
-def _backend(number: int, said: Said, faults: list[Fault]) -> list[BackendConfig]:
+def _backend(name_unless_said: str, said: Said, faults: list[Fault]) -> list[BackendConfig]:
     """Return one backend, from a table or from `URL,key=value...`; none if its URL is missing or refused."""
     keys = said.keys or _keys_of_text(said, faults)
     rows = {row.name: row for row in BACKEND_KEYS}
-    fields: dict[str, Any] = {"name": f"b{number}"}
+    fields: dict[str, Any] = {"name": name_unless_said}
     url: BackendUrl | None = None
     for name, entry in keys.items():
         if name not in rows:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -90,6 +91,25 @@ async def test_reader_that_left_ends_the_log_and_not_the_program(pipe: PIPE, cap
         outlet.pass_on()
     outlet.close(timeout_s=0.5)
     assert "cannot be written" in caplog.text
+
+
+def test_full_disk_costs_lines_and_not_the_log(pipe: PIPE, caplog: pytest.LogCaptureFixture) -> None:
+    fd = os.open("/dev/full", os.O_WRONLY)
+    outlet = Outlet(fd)
+    for _ in range(3):
+        outlet.write([b"lost\n"])
+        outlet.pass_on()
+    deadline = time.monotonic() + 5
+    while outlet.dropped < 3:
+        assert time.monotonic() < deadline
+    os.dup2(pipe[1], fd)  # there is room again
+    outlet.write([b"written\n"])
+    outlet.close()
+    os.close(fd)
+    assert read_all(pipe) == b"\n# 3 lines were lost: they could not be written\nwritten\n"
+    assert [record.getMessage() for record in caplog.records] == [
+        "the access log cannot be written now: No space left on device"
+    ]
 
 
 async def test_descriptor_that_somebody_made_non_blocking_is_written_all_the_same(pipe: PIPE) -> None:

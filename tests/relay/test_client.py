@@ -1,5 +1,7 @@
 """The client's side: sending within a deadline, noticing that it leaves, and the two ways to part."""
 
+import asyncio
+
 import pytest
 
 from ocr_tcp_lb.config import BackendConfig, Limits
@@ -8,7 +10,7 @@ from ocr_tcp_lb.relay.failures import ClientGone
 from ocr_tcp_lb.relay.readiness import Channel
 from ocr_tcp_lb.relay.talk import linger, send_all, wait_readable
 
-from .support import Balancer, House, driven, guest, until
+from .support import Balancer, House, driven, guest, replaces_a_part, until
 
 SOMEWHERE = [BackendConfig("b1", "127.0.0.1", 1)]
 
@@ -117,6 +119,20 @@ async def test_lingering_is_bounded(lb: Balancer, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(talk, "LINGER_S", 0.03)
     client, far = guest(lb)
     await driven(client.wakeup, linger(client))
+    client.close()
+    far.close()
+
+
+@replaces_a_part
+async def test_lingering_is_bounded_with_a_client_that_never_stops(
+    lb: Balancer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(talk, "LINGER_S", 0.03)
+    monkeypatch.setattr(Channel, "receive_into", lambda channel, view: 1)
+    client, far = guest(lb)
+    client.channel.readable = True
+    async with asyncio.timeout(5):
+        await driven(client.wakeup, linger(client))
     client.close()
     far.close()
 

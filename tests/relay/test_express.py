@@ -97,6 +97,23 @@ async def test_reply_in_two_reads_is_one_reply(house: House) -> None:
     assert [record.status for record in lb.records] == [200, 200, 200]
 
 
+async def test_request_that_its_backend_takes_slowly_is_sent_once(house: House) -> None:
+    lb, client, peer = await served_once(house, receive_buffer=4096)
+    (connection,) = lb.hub.upstreams["b1"]._idle
+    connection.channel.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    body = pattern(15_000)  # which came along with its head, and of which the kernel takes a part
+    await client.send(post(body) + GET)
+    await until(lambda: lb.in_flight() == 1)
+    assert (await peer.read_message()).body == body
+    await peer.send(OK)
+    assert (await client.read_message()).body == b"ok"
+    await peer.read_message()
+    await peer.send(OK)
+    assert (await client.read_message()).body == b"ok"
+    assert [record.attempts for record in lb.records] == [1, 1, 1]
+    assert not house.backends[0].has_caller()
+
+
 # Bodies that come after their head
 
 

@@ -9,6 +9,7 @@ import pytest
 from ocr_tcp_lb.balance.health import State
 from ocr_tcp_lb.config import QueueConfig, Timeouts
 from ocr_tcp_lb.relay import probe
+from ocr_tcp_lb.relay.answer import MOST_INTERIM_REPLIES
 from ocr_tcp_lb.relay.probe import Prober
 
 from .support import GET, OK, Balancer, House, Message, ScriptedBackend, replaces_a_part, reply, until
@@ -55,6 +56,18 @@ async def test_backend_that_refuses_is_found_without_a_request(house: House, beg
     await begin(lb)
     await until(lambda: state_of(lb) is State.EJECTED)
     assert lb.records == []
+
+
+async def test_health_path_that_goes_on_with_interim_replies_fails(house: House, begin: Begin) -> None:
+    backend = house.backend()
+    config = backend.config("b1", health_path="/health")
+    lb = house.balancer([config], health_interval_s=60.0, timeouts=Timeouts(connect_s=60.0))
+    starting = begin(lb)
+    peer = await backend.accept()
+    await peer.read_message()
+    await peer.send(b"HTTP/1.1 100 Continue\r\n\r\n" * (MOST_INTERIM_REPLIES + 1))
+    await until(lambda: state_of(lb) is State.EJECTED)
+    await starting
 
 
 async def test_backend_that_is_back_is_found_and_serves_who_waits(house: House, begin: Begin) -> None:

@@ -86,6 +86,11 @@ def test_backends_are_read_with_their_keys() -> None:
     )
 
 
+def test_single_backend_has_the_name_that_it_says_or_the_given_one() -> None:
+    assert options.read_backend("http://h:1/p, name=gpu", "b4").name == "gpu"
+    assert options.read_backend("http://h:1/p,weight=2", "b4").name == "b4"
+
+
 def test_concurrency_is_for_backends_that_do_not_say_their_own() -> None:
     argv = ["--concurrency", "2", "--backend", "http://a,concurrency=4", "--backend", "http://b"]
     assert [backend.concurrency for backend in options.load(argv).backends] == [4, 2]
