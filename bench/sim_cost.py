@@ -25,7 +25,7 @@ def decision_us(backends: int, waiting: int, rounds: int = 20_000) -> float:
     now = 0.0
 
     def ticket() -> Ticket:
-        return Ticket(None, now, rng.randrange(1000, 1_000_000), key=str(rng.randrange(CLIENTS)))
+        return Ticket(now, rng.randrange(1000, 1_000_000), key=str(rng.randrange(CLIENTS)))
 
     in_flight: list[Lease] = []
 

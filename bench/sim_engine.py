@@ -76,6 +76,7 @@ class Simulation:
         self._scheduler = scheduler
         self._tick_at = math.inf
         self._unfinished = 0
+        self._requests: dict[Ticket, Request] = {}
         self.workers: dict[str, Worker] = {
             worker_name(i): (Shared if spec.is_shared else Slots)(spec, self) for i, spec in enumerate(workers)
         }
@@ -98,7 +99,9 @@ class Simulation:
 
     def _arrive(self, request: Request) -> None:
         arrival = request.arrival
-        self._ask(Ticket(request, self.now, arrival.size_bytes))
+        ticket = Ticket(self.now, arrival.size_bytes)
+        self._requests[ticket] = request
+        self._ask(ticket)
 
     def _ask(self, ticket: Ticket) -> None:
         lease = self._scheduler.ask(ticket, self.now)
@@ -107,7 +110,7 @@ class Simulation:
         self._arm_tick()
 
     def _start(self, lease: Grant) -> None:
-        request = cast(Request, lease.ticket.owner)
+        request = self._requests[lease.ticket]
         job = Job(lease, request.arrival.work)
         worker = self.workers[lease.backend.name]
         if self.now + 0.0 >= worker.spec.faults.hangs_from:
@@ -124,7 +127,7 @@ class Simulation:
         if is_harmless and self._scheduler.may_retry(lease.ticket, self.now):
             self._ask(lease.ticket)
         else:
-            request = cast(Request, lease.ticket.owner)
+            request = self._requests[lease.ticket]
             assert request.outcome is None, "a request ends once"
             request.done_at, request.outcome = self.now, outcome
             self._unfinished -= 1

@@ -1,7 +1,7 @@
 """The effective configuration as frozen values: what the operator decided, checked, in the units the code uses.
 
-Nothing here parses or prints (see `settings`, `cli`); nothing here changes after start. Sizes are bytes, times
-are seconds, as the names say. Every default states its precedent.
+Nothing here parses or prints (see `settings`, `cli`); a reload makes another configuration. Sizes are bytes, times are
+seconds, as the names say. Every default states its precedent.
 """
 
 import ipaddress
@@ -69,7 +69,7 @@ class TrustedProxies:
 
     networks: tuple[Network, ...] = ()
     unix: bool = False  # whoever may open our unix sockets, which file permissions decide
-    _known: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)  # answers so far
 
     def trusts(self, address: str) -> bool:
         """Say whether the client with this IP address, or `UNIX_CLIENT`, is a trusted proxy.
@@ -148,7 +148,7 @@ class QueueConfig:
 
     size: int = default_queue_size(3)
     timeout_s: float = 60.0
-    order: OrderName = "size"  # counts only once sizes were seen to explain service times; `fleet` has the measurements
+    order: OrderName = "size"  # counts only once sizes were seen to explain service times; see `balance.order`
     fair_by: FairBy = field(default_factory=FairBy)
 
 

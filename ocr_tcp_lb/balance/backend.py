@@ -1,6 +1,8 @@
-"""One backend as the fleet sees it: the only owner of its counts, learned speed, limit and health.
+"""One backend as the fleet sees it: its counts, learned speed, limit and health.
 
-`take` and `release` are called by the fleet, once each per lease. Policies and pages only read.
+`take` and `release` are called by the fleet, once each per lease. What else may happen to a backend is noted by who
+knows of it: its health by `care`, its silence by `silence`, that it drains, has gone or gives a long reply by the
+fleet. Policies and pages only read.
 """
 
 import math
@@ -82,11 +84,6 @@ class Backend:
         return self.limiter.limit
 
     @property
-    def is_full(self) -> bool:
-        """Whether every slot is taken."""
-        return self.in_flight >= self.limiter.limit
-
-    @property
     def is_in_service(self) -> bool:
         """Whether requests may come here, if not now then when a slot frees."""
         return self.health.state is not State.EJECTED and not self.is_draining and not self.is_silent
@@ -94,7 +91,6 @@ class Backend:
     @property
     def is_eligible(self) -> bool:
         """Whether a request may come here now: healthy and neither draining nor silent nor full."""
-        # `is_full` written out: this runs twice a request
         return (
             self.health.takes_requests
             and not self.is_draining

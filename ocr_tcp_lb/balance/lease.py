@@ -17,16 +17,15 @@ USUAL_PRIORITY = 5
 
 
 class Ticket:
-    """One request that wants a backend; `owner` is what the caller wants to find again, opaque here.
+    """One request that wants a backend; compared and hashed by identity.
 
     Written out, as `Lease` is: one of each is made for every request, and `mypyc` takes no slotted dataclass.
     """
 
-    __slots__ = ("arrived_at", "attempts", "deaths", "failures", "key", "owner", "priority", "size_bytes", "tried")
+    __slots__ = ("arrived_at", "attempts", "deaths", "failures", "key", "priority", "size_bytes", "tried")
 
     def __init__(
         self,
-        owner: object,
         arrived_at: float,
         size_bytes: int | None = None,
         *,
@@ -35,7 +34,6 @@ class Ticket:
         priority: int = USUAL_PRIORITY,
         key: str = "",
     ) -> None:
-        self.owner = owner
         self.arrived_at = arrived_at
         self.size_bytes = size_bytes  # of the body, where known
         self.tried: Set[Backend] = frozenset()  # backends where an attempt failed

@@ -24,7 +24,7 @@ RATE_UNIT = 1e9  # rates are whole numbers of this part of 1/s, so that adding a
 # Step k covers what is nearest to 2 ** (k / STEPS_PER_OCTAVE) times the lowest; each entry is a step's upper bound.
 _BOUNDS_S: Final = [0.0, *(2 ** ((step + 0.5) / STEPS_PER_OCTAVE + LOWEST_OCTAVE) for step in range(1, BUCKETS - 1))]
 
-_Entry = tuple[Any, ...]  # what the heap is ordered by, the backend's number last; then the entry's own; then its place
+_Entry = tuple[Any, ...]  # (what the heap is ordered by ..., number of the backend, number of the entry, _Place)
 
 
 def bucket_of(service_s: float) -> int:

@@ -66,13 +66,6 @@ class ServiceTime:
         """
         return self.expected_s if now <= self.expires_at else 0.0
 
-    def is_known(self, now: float) -> bool:
-        """Whether the mean is to be trusted: enough answers, and the last one not too long ago.
-
-        Estimates expire so that a worker which got faster while others took its work is found again.
-        """
-        return self._sample_count >= TRUSTED_AFTER and now <= self.expires_at
-
 
 class PeakEwma:
     """A pessimist: jumps to a slower answer at once, and comes down over `PEAK_DECAY_S` (Finagle, tower)."""

@@ -1,1 +1,4 @@
-"""How the balancer is run and watched. It reads what the other rooms know and never sits on the hot path."""
+"""How the balancer is run, watched and told what to do, from what the other rooms know.
+
+On the way of a request there is one call of this room, `intake.Intake.take` at its end.
+"""

@@ -1,7 +1,6 @@
 """Looks at the running balancer four times a second: event-loop lag, and every two seconds a point of history.
 
-It owns the counters that `Tally.note` fills. The timer is the only work it makes between two scrapes; it takes
-10 us a look.
+The counters it gets from the `Intake`. The timer is the only work it makes between two scrapes; it takes 10 us a look.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Moves the bytes: every socket of the balancer lives in this room, and no decision does.
+"""Moves the bytes: the sockets of clients and backends live in this room; who serves whom is decided in `balance`.
 
 In the order in which a request meets them: `listener` accepts, `session` leads one `client` through its requests,
 `heads` reads each, `gathering` and `upload` take in its body, which waits in `buffers` or, if it is large, in a

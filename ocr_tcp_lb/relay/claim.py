@@ -21,7 +21,7 @@ class Claim(Ticket):
     __slots__ = ("_deadline", "_hub", "client", "is_waiting", "lease")
 
     def __init__(self, hub: Hub, client: Client, head: RequestHead | None) -> None:
-        super().__init__(None, time.monotonic())
+        super().__init__(time.monotonic())
         self._hub = hub
         self.client = client
         self.is_waiting = False  # in the queue

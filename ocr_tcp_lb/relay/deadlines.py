@@ -30,7 +30,7 @@ class Deadlines:
     def __init__(self, loop: asyncio.AbstractEventLoop, shortest_limit_s: float) -> None:
         self._loop = loop
         self.set_shortest(shortest_limit_s)
-        self._guarded: dict[Guarded, None] = {}  # a set in the order of joining: who expires together has one, too
+        self._guarded: dict[Guarded, None] = {}  # a set with an order: who expires in one sweep is woken by seniority
         self._timer: asyncio.TimerHandle | None = None
 
     def set_shortest(self, limit_s: float) -> None:

@@ -17,7 +17,7 @@ from ocr_tcp_lb.wire.replies import CONTINUE
 
 
 def is_to_come(head: RequestHead, inbox: bytes) -> bool:
-    """Whether something of the body, or all that can be said of its length, is still to be read."""
+    """Whether bytes of the body, or the end of a chunked one, are still to be read."""
     return head.content_length > len(inbox) or head.framing is Framing.CHUNKED
 
 

@@ -9,7 +9,6 @@ class HeldBody:
     """The body of one request; `over` once the backend of the current attempt took all of it."""
 
     whole = True
-    is_gathered = True
     is_replayable = True
     streams = False
 
@@ -24,13 +23,8 @@ class HeldBody:
         self._surplus = first[length:]
 
     @property
-    def gathered(self) -> int:
-        """The body's length."""
-        return len(self._body)
-
-    @property
     def bytes_taken(self) -> int:
-        """The same: all of it was taken from the client."""
+        """The body's length: all of it was taken from the client."""
         return len(self._body)
 
     @property

@@ -14,7 +14,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from ocr_tcp_lb.config import Address, TcpAddress, UnixAddress
+from ocr_tcp_lb.config import UNIX_CLIENT, Address, TcpAddress, UnixAddress
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.relay.pacing import unpace
 from ocr_tcp_lb.relay.readiness import OUT_OF_DESCRIPTORS
@@ -114,8 +114,8 @@ def _open_unix(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                if probe.connect_ex(path) == errno.ECONNREFUSED:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+                if caller.connect_ex(path) == errno.ECONNREFUSED:
                     os.unlink(path)
         sock.setblocking(False)
         sock.bind(path)
@@ -237,4 +237,4 @@ class Listener:
 
 def _printable(name: object) -> str:
     """The client's address for the log and X-Forwarded-For, once for all connections; unix clients have none."""
-    return sys.intern(name[0]) if isinstance(name, tuple) else "unix"
+    return sys.intern(name[0]) if isinstance(name, tuple) else UNIX_CLIENT

@@ -58,9 +58,9 @@ class Reservoir:
         return moved
 
     def start(self, front: Sequence[Buffer]) -> bool:
-        """Begin an attempt: what comes before, of at most FRONT_BYTES with its head, then the contents.
+        """Begin an attempt: the front, of at most FRONT_BYTES, then the contents.
 
-        False when that has to be done without it: the contents are in `copy` then.
+        False: there was no second pipe to be had, and the contents are in `copy` now.
         """
         self._close_passage()
         self.sent = 0

@@ -18,8 +18,8 @@ from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import Framing, RequestHead
 
-SMALL_SLAB_BYTES = 16 * KIB  # so much at a time, until this many bytes have come, is held of a body that drips in
-FLOWING_BYTES = 64 * KIB
+SMALL_SLAB_BYTES = 16 * KIB  # so much memory at a time for a body that drips in
+FLOWING_BYTES = 64 * KIB  # a body of which so much has come drips no more
 STREAMED_SHARE = 0.25  # of all buffer memory, for bodies that are too large to be held whole
 MOST_BEFORE_BYTES = FRONT_BYTES // 2  # of the body; its head is in front, too
 

@@ -71,7 +71,7 @@ class BackendConnection(Fires):
         )
 
     def proves_taken(self) -> bool:
-        """Whether the kernel can prove that the backend's took some of the present request before it closed.
+        """Whether the kernel can prove that the backend's kernel took some of the present request before it closed.
 
         It acknowledged more than the earlier exchanges, and would have answered with a reset had it closed before.
         """

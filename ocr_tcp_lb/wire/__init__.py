@@ -2,6 +2,7 @@
 
 `boundary` finds a head, `requests` and `responses` parse it into a `head`, which writes itself for the next
 hop; `framing` and `chunked` say where a body ends; `rewrite` names the target; `replies` are our own answers.
+`wishes` is what a request asks of the scheduler, `proxy_protocol` what a proxy says before its first byte.
 `errors` are what all of them raise. Underneath, `fields`, `startline` and `targets` are the grammar; `shapes`,
 `plans` and `authority` are how a head is understood once and recognized afterwards.
 """

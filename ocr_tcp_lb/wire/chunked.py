@@ -73,17 +73,17 @@ class ChunkedBody:
         """Data bytes consumed so far, without the chunked framing."""
         return self.announced_bytes - self._left
 
-    def feed(self, data: bytes | memoryview, end: int | None = None) -> int:
-        """Consume `data[:end]`, at most to the body's end; returns how many bytes. Raises `ProtocolError`."""
-        return self._advance(data, len(data) if end is None else end, None)
+    def feed(self, data: bytes | memoryview) -> int:
+        """Consume the data, at most to the body's end; returns how many bytes. Raises `ProtocolError`."""
+        return self._advance(data, None)
 
-    def payload(self, data: bytes | memoryview, end: int | None = None) -> tuple[int, list[memoryview]]:
+    def payload(self, data: bytes | memoryview) -> tuple[int, list[memoryview]]:
         """Do as `feed`, and also return the slices of `data` that are the body itself."""
         slices: list[memoryview] = []
-        return self._advance(data, len(data) if end is None else end, slices), slices
+        return self._advance(data, slices), slices
 
-    def _advance(self, data: bytes | memoryview, end: int, slices: list[memoryview] | None) -> int:
-        position = 0
+    def _advance(self, data: bytes | memoryview, slices: list[memoryview] | None) -> int:
+        position, end = 0, len(data)
         while position < end and self._state != _DONE:
             if self._state == _DATA:
                 step = min(self._left, end - position)

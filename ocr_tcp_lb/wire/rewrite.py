@@ -17,10 +17,6 @@ class Router:
     def __init__(self, backend_paths: Iterable[bytes]) -> None:
         self._names = frozenset({b"/", *backend_paths})
 
-    def names_service(self, head: RequestHead) -> bool:
-        """Whether the request is for the service, whichever of its names it used."""
-        return head.path in self._names
-
     def rewritten(self, head: RequestHead, backend_path: bytes) -> bytes:
         """Return the target for that backend, in origin form."""
         if head.path in self._names:

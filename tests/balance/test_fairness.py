@@ -6,7 +6,7 @@ LEVEL = Turn(0.0)
 
 
 def push(lane: FairLane, key: str, turn: Turn = LEVEL) -> Ticket:
-    ticket = Ticket(None, 0.0, key=key)
+    ticket = Ticket(0.0, key=key)
     lane.push(ticket, turn)
     return ticket
 
@@ -92,7 +92,7 @@ def test_nobody_is_overtaken_by_those_who_come_after_its_rank_even_if_they_are_d
     lane = FairLane()
     late = push(lane, "a", Turn(4.0, due_at=1.0, late_at=2.0))
     for arrived_at in (3.0, 5.0):
-        lane.push(Ticket(None, arrived_at, key="a"), Turn(9.0, due_at=6.0, late_at=7.0))
+        lane.push(Ticket(arrived_at, key="a"), Turn(9.0, due_at=6.0, late_at=7.0))
     order = [take(lane, 6.0) for _ in range(3)]
     assert [ticket.arrived_at for ticket in order if ticket] == [3.0, 0.0, 5.0]
     assert order[1] is late

@@ -351,11 +351,11 @@ def test_urgent_requests_go_first_until_the_others_have_aged() -> None:
     world = World(*specs(1, concurrency=1))
     lease = world.lease()
     usual = world.wait()
-    urgent = world.wait(Ticket(None, world.now, priority=0))
+    urgent = world.wait(Ticket(world.now, priority=0))
     (first,) = world.settle(lease)
     assert first.ticket is urgent
     world.now = PRIORITY_STEP_S * 6
-    later = world.wait(Ticket(None, world.now, priority=0))
+    later = world.wait(Ticket(world.now, priority=0))
     (second,) = world.settle(first)
     (third,) = world.settle(second)
     assert [second.ticket, third.ticket] == [usual, later]
@@ -365,8 +365,8 @@ def test_keys_share_the_one_queue() -> None:
     world = World(*specs(1, concurrency=1), queue_size=10_000)
     lease = world.lease()
     for _ in range(5000):
-        world.wait(Ticket(None, world.now, key="batch"))
-    single = world.wait(Ticket(None, world.now, key="single"))
+        world.wait(Ticket(world.now, key="batch"))
+    single = world.wait(Ticket(world.now, key="single"))
     served = []
     for _ in range(2):
         (lease,) = world.settle(lease)
@@ -378,14 +378,14 @@ def sized_world() -> tuple[World, Lease]:
     world = World(*specs(1, concurrency=1), order="size")
     for _ in range(50):
         for size_bytes, service_s in ((10_000, 0.1), (1_000_000, 2.0)):
-            lease = world.lease(Ticket(None, world.now, size_bytes))
+            lease = world.lease(Ticket(world.now, size_bytes))
             world.settle(lease, after_s=service_s)
     return world, world.lease()
 
 
 def test_a_short_request_goes_first_where_size_tells_service_time() -> None:
     world, lease = sized_world()
-    large, small = (world.wait(Ticket(None, world.now, size)) for size in (1_000_000, 10_000))
+    large, small = (world.wait(Ticket(world.now, size)) for size in (1_000_000, 10_000))
     assert [grant.ticket for grant in world.settle(lease)] == [small]
     assert world.fleet.waiting == 1
     world.fleet.leave(large)
@@ -393,17 +393,17 @@ def test_a_short_request_goes_first_where_size_tells_service_time() -> None:
 
 def test_a_large_request_is_overtaken_by_nobody_who_comes_later_than_its_head_start() -> None:
     world, lease = sized_world()
-    large = world.wait(Ticket(None, world.now, 1_000_000))
+    large = world.wait(Ticket(world.now, 1_000_000))
     world.now += AGEING_MOST * 2.5  # a little more than its service time
-    world.wait(Ticket(None, world.now, 10_000))
+    world.wait(Ticket(world.now, 10_000))
     assert [grant.ticket for grant in world.settle(lease)] == [large]
 
 
 def test_a_large_request_goes_first_just_before_it_would_be_late() -> None:
     world, lease = sized_world()
-    large = world.wait(Ticket(None, world.now, 1_000_000))
+    large = world.wait(Ticket(world.now, 1_000_000))
     for _ in range(40):  # one after the other: each comes before the large one is out of reach
-        small = world.wait(Ticket(None, world.now, 10_000))
+        small = world.wait(Ticket(world.now, 10_000))
         (lease,) = world.settle(lease, after_s=0.1)
         if lease.ticket is large:
             break
@@ -418,7 +418,7 @@ def test_large_requests_ahead_make_the_forecast_longer() -> None:
     world, _ = sized_world()
     forecasts_s = []
     for size_bytes in (10_000, 1_000_000):
-        waiting = [world.wait(Ticket(None, world.now, size_bytes)) for _ in range(5)]
+        waiting = [world.wait(Ticket(world.now, size_bytes)) for _ in range(5)]
         forecasts_s.append(world.fleet.expected_wait_s(world.ticket(), world.now))
         for ticket in waiting:
             world.fleet.leave(ticket)
@@ -486,7 +486,7 @@ def test_a_failed_check_ejects_even_the_last_one_and_the_queue_holds() -> None:
 def test_sizes_are_learned_from_a_sample_of_very_fast_answers() -> None:
     world = World(*specs(1))
     for _ in range(100):
-        lease = world.lease(Ticket(None, world.now, 1000))
+        lease = world.lease(Ticket(world.now, 1000))
         world.settle(lease, after_s=0.0001)
     assert 5 <= world.fleet.sizes._count <= 12
 

@@ -33,7 +33,7 @@ def test_an_urgent_request_waits_for_the_urgent_only() -> None:
     world = busy_world()
     for _ in range(4):
         world.wait()
-    urgent = Ticket(None, world.now, priority=0)
+    urgent = Ticket(world.now, priority=0)
     assert world.fleet.expected_wait_s(urgent, world.now) == pytest.approx(1.0)
 
 

@@ -72,7 +72,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def arrive(self) -> None:
-        self.ask(Ticket(None, self.now))
+        self.ask(Ticket(self.now))
 
     @precondition(lambda self: self.leases)
     @rule(

@@ -27,7 +27,7 @@ class Saturated:
     def run(self, answers: int) -> Learned:
         for _ in range(answers):
             while len(self.left) < self.limit.limit:
-                lease = Lease(BACKEND, Ticket(None, self.now), self.now, 0)
+                lease = Lease(BACKEND, Ticket(self.now), self.now, 0)
                 self.left[lease] = self.rng.uniform(1 - self.spread, 1 + self.spread)
                 self.limit.on_grant(lease, len(self.left))
             self._answer_the_next()
@@ -70,7 +70,7 @@ def test_slots_are_found_though_nobody_overtakes() -> None:
 
 def test_overtaking_proves_parallelism_at_once() -> None:
     limit = Learned()
-    leases = [Lease(BACKEND, Ticket(None, 0.0), 0.0, 0) for _ in range(2)]
+    leases = [Lease(BACKEND, Ticket(0.0), 0.0, 0) for _ in range(2)]
     for number, lease in enumerate(leases, 1):
         limit.on_grant(lease, number)
     limit.on_answer(leases[1], 1.0, 1.0, 0)
@@ -79,7 +79,7 @@ def test_overtaking_proves_parallelism_at_once() -> None:
 
 def test_an_elder_that_was_answered_but_is_still_being_read_was_not_overtaken() -> None:
     limit = Learned()
-    leases = [Lease(BACKEND, Ticket(None, 0.0), 0.0, 0) for _ in range(2)]
+    leases = [Lease(BACKEND, Ticket(0.0), 0.0, 0) for _ in range(2)]
     for number, lease in enumerate(leases, 1):
         limit.on_grant(lease, number)
     leases[0].answered_at = 0.5
@@ -90,7 +90,7 @@ def test_an_elder_that_was_answered_but_is_still_being_read_was_not_overtaken() 
 def test_a_failure_teaches_nothing() -> None:
     limit = Learned()
     for _ in range(50):
-        leases = [Lease(BACKEND, Ticket(None, 0.0), 0.0, 0) for _ in range(2)]
+        leases = [Lease(BACKEND, Ticket(0.0), 0.0, 0) for _ in range(2)]
         for number, lease in enumerate(leases, 1):
             limit.on_grant(lease, number)
         for lease in reversed(leases):
@@ -101,7 +101,7 @@ def test_a_failure_teaches_nothing() -> None:
 def test_a_large_request_counts_by_what_is_usual_for_its_size() -> None:
     limit = Learned()
     for factor in [1.0, 10.0] * 20:
-        lease = Lease(BACKEND, Ticket(None, 0.0), 0.0, 0)
+        lease = Lease(BACKEND, Ticket(0.0), 0.0, 0)
         limit.on_grant(lease, 1)
         limit.on_answer(lease, 0.3 * factor, 0.3 * factor, 0, factor)
     assert limit._mean_s == pytest.approx(0.3)
@@ -119,7 +119,7 @@ def sharing() -> Learned:
 def probed(waiting: int) -> Learned:
     """The same, when its second request has just overtaken the first."""
     limit = sharing()
-    leases = [Lease(BACKEND, Ticket(None, 0.0), 0.0, 0) for _ in range(2)]
+    leases = [Lease(BACKEND, Ticket(0.0), 0.0, 0) for _ in range(2)]
     for number, lease in enumerate(leases, 1):
         limit.on_grant(lease, number)
     limit.on_answer(leases[1], 2.0, 2.0, waiting)
@@ -134,7 +134,7 @@ def test_overtaking_ends_the_probe_of_one_that_shares() -> None:
 def test_evidence_of_a_second_slot_ends_the_probe_of_one_that_shares() -> None:
     limit = sharing()
     for _ in range(8):
-        leases = [Lease(BACKEND, Ticket(None, 0.0), 0.0, 0) for _ in range(2)]
+        leases = [Lease(BACKEND, Ticket(0.0), 0.0, 0) for _ in range(2)]
         for number, lease in enumerate(leases, 1):
             limit.on_grant(lease, number)
         for lease, service_s in zip(leases, (1.0, 1.05), strict=True):

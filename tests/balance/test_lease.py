@@ -7,7 +7,7 @@ BACKEND = Backend(BackendSpec("b1"))
 
 
 def lease() -> Lease:
-    return Lease(BACKEND, Ticket(None, 0.0), granted_at=1.0, era=0)
+    return Lease(BACKEND, Ticket(0.0), granted_at=1.0, era=0)
 
 
 def test_a_lease_closes_once() -> None:
@@ -41,14 +41,14 @@ def test_a_client_that_reads_slowly_does_not_count_against_the_backend() -> None
     ],
 )
 def test_a_ticket_remembers_where_it_failed(outcome: Outcome, is_tried: bool, failures: int) -> None:
-    ticket = Ticket(None, 0.0)
+    ticket = Ticket(0.0)
     ticket.note(BACKEND, outcome)
     assert (BACKEND in ticket.tried) is is_tried
     assert ticket.failures == failures
 
 
 def test_a_ticket_is_a_retry_once_it_was_granted_a_lease() -> None:
-    ticket = Ticket(None, 0.0)
+    ticket = Ticket(0.0)
     assert not ticket.is_retry
     ticket.attempts = 1
     assert ticket.is_retry

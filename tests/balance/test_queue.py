@@ -6,11 +6,11 @@ from ocr_tcp_lb.balance.queue import QueueFull, TicketQueue
 
 
 def newcomer() -> Ticket:
-    return Ticket(None, 0.0)
+    return Ticket(0.0)
 
 
 def retry() -> Ticket:
-    return Ticket(None, 0.0, attempts=1)
+    return Ticket(0.0, attempts=1)
 
 
 def take(queue: TicketQueue) -> Ticket | None:

@@ -16,7 +16,7 @@ def backend(number: int, service_s: float, concurrency: int = 1) -> Backend:
 def learner(number: int) -> Backend:
     """A backend whose limit is learned, and which has answered once."""
     one = Backend(BackendSpec(f"b{number}"), number, learns=True)
-    lease = Lease(one, Ticket(None, 0.0), 0.0, 0)
+    lease = Lease(one, Ticket(0.0), 0.0, 0)
     one.take(lease, 1)
     one.release(lease, 1.0, Outcome.SERVED, 1.0)
     return one
@@ -30,8 +30,8 @@ def ranking_of(*backends: Backend) -> Ranking:
 
 
 def fill(ranking: Ranking, one: Backend) -> None:
-    while not one.is_full:
-        one.take(Lease(one, Ticket(None, 0.0), 0.0, 0), 1)
+    while one.is_eligible:
+        one.take(Lease(one, Ticket(0.0), 0.0, 0), 1)
     ranking.refresh(one, 0.0)
 
 
@@ -92,7 +92,7 @@ def test_a_backend_whose_speed_is_unknown_is_not_held_back() -> None:
 def test_a_probe_comes_after_every_believed_slot() -> None:
     probed, told = learner(0), Backend(BackendSpec("b1", 1.0, 1), 1)
     ranking = ranking_of(probed, told)
-    probed.take(Lease(probed, Ticket(None, 0.0), 0.0, 0), 1)
+    probed.take(Lease(probed, Ticket(0.0), 0.0, 0), 1)
     ranking.refresh(probed, 0.0)
     assert ranking.choose(1, 0.0) is told
     fill(ranking, told)
@@ -103,7 +103,7 @@ def test_a_second_probe_at_the_same_backend_needs_a_long_queue() -> None:
     probed = learner(0)
     ranking = ranking_of(probed)
     for _ in range(2):
-        probed.take(Lease(probed, Ticket(None, 0.0), 0.0, 0), 1)
+        probed.take(Lease(probed, Ticket(0.0), 0.0, 0), 1)
     ranking.refresh(probed, 0.0)
     assert ranking.choose(1, 0.0) is None
     assert ranking.choose(50, 1.0, may_pile=True) is probed
@@ -136,7 +136,7 @@ def test_entries_of_the_past_do_not_pile_up() -> None:
     one = backend(0, 0.1, concurrency=2)
     ranking = ranking_of(one, backend(1, 0.1))
     for turn in range(1000):
-        lease = Lease(one, Ticket(None, 0.0), 0.0, 0)
+        lease = Lease(one, Ticket(0.0), 0.0, 0)
         one.take(lease, turn)
         ranking.refresh(one, 0.0)
         one.release(lease, 0.1, Outcome.SERVED, 0.0)

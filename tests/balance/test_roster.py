@@ -22,7 +22,7 @@ def roster_of(policy: str, members: list[Backend]) -> Roster:
 
 
 def fill(roster: Roster, backend: Backend) -> None:
-    backend.take(Lease(backend, Ticket(None, 0.0), 0.0, 0), 1)
+    backend.take(Lease(backend, Ticket(0.0), 0.0, 0), 1)
     roster.refresh(backend)
 
 

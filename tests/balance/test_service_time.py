@@ -19,9 +19,9 @@ def taught(service_s: float, count: int = TRUSTED_AFTER, now: float = 0.0) -> Se
 
 def test_a_speed_is_trusted_after_the_first_twenty_answers() -> None:
     service = taught(0.2, TRUSTED_AFTER - 1)
-    assert not service.is_known(0.0)
+    assert service.expected_s < service.mean_s
     service.learn(0.2, 0.0)
-    assert service.is_known(0.0)
+    assert service.expected_s == service.mean_s
     assert service.mean_s == pytest.approx(0.2)
 
 
@@ -53,11 +53,11 @@ def test_an_old_estimate_gives_way_to_the_next_answer() -> None:
 
 
 def test_an_estimate_expires_when_nothing_confirms_it() -> None:
-    assert not taught(0.1).is_known(MEMORY_S + 1)
+    assert taught(0.1).optimistic_s(MEMORY_S + 1) == 0.0
 
 
 def test_slow_answers_keep_longer() -> None:
-    assert taught(30.0).is_known(MEMORY_S * 5)
+    assert taught(30.0).optimistic_s(MEMORY_S * 5) > 0.0
 
 
 def test_a_peak_is_believed_at_once_and_forgotten_slowly() -> None:

@@ -18,7 +18,7 @@ class World:
         return next(b for b in self.fleet.backends if b.name == name)
 
     def ticket(self) -> Ticket:
-        return Ticket(None, self.now)
+        return Ticket(self.now)
 
     def lease(self, ticket: Ticket | None = None) -> Lease:
         lease = self.fleet.ask(ticket or self.ticket(), self.now)

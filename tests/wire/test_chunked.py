@@ -118,11 +118,11 @@ def test_sizes_are_known_before_their_bytes() -> None:
     assert (body.announced_bytes, body.body_bytes, body.done) == (100, 3, False)
 
 
-def test_only_the_given_part_of_a_buffer_is_read() -> None:
+def test_a_buffer_is_read_to_the_end_of_the_body() -> None:
     buffer = memoryview(bytearray(b"3\r\nabc\r\n0\r\n\r\ngarbage"))
     body = ChunkedBody("client")
-    assert body.feed(buffer, 4) == 4
-    assert body.feed(buffer[4:], 9) == 9
+    assert body.feed(buffer[:4]) == 4
+    assert body.feed(buffer[4:]) == 9
     assert body.done
     assert body.feed(b"more") == 0
 

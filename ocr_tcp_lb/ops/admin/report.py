@@ -34,6 +34,8 @@ def report(monitor: Monitor, after: int = 0) -> Report:
         "is_ready": monitor.is_ready,
         "is_draining": hub.draining,
         "policy": fleet.policy,
+        "order": fleet.order,
+        "size_explains": round(fleet.size_explains, 3),
         "requests": tally.requests,
         "errors": tally.errors,
         "retries": tally.retries,
