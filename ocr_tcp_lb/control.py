@@ -120,7 +120,7 @@ class Operator:
         return f"backend {name} is draining; {backend.in_flight} in flight"
 
     def _undrain(self, name: str) -> str:
-        self._hub.restore(self._backend(name))
+        self._hub.undrain(self._backend(name))
         return f"backend {name} is back"
 
     def _add(self, text: str) -> str:

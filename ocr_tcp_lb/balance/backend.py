@@ -39,7 +39,7 @@ class Backend:
         "is_gone",
         "is_reserve",
         "is_silent",
-        "last_turn",
+        "last_grant",
         "learner",
         "limiter",
         "name",
@@ -65,7 +65,7 @@ class Backend:
         self.replied_at = -math.inf  # when the last whole reply ended
         self.replying = 0  # how many in flight are long replies, tunnels or L4 connections that have begun
         self.failed = 0
-        self.last_turn = 0  # number of the fleet's grant that came here last; breaks ties as round robin
+        self.last_grant = 0  # number of the fleet's grant that came here last; breaks ties as round robin
         self.is_draining = False
         self.is_silent = False  # has kept a request for so long, and said nothing, that it may hang; see `silence`
         self.is_gone = False  # no member of the fleet any more; what it has runs on
@@ -111,10 +111,10 @@ class Backend:
         self.learner = Learned(self._kin) if learns and self.spec.concurrency == "auto" else None
         self.limiter = self.learner or _fixed_limit(self.spec.concurrency)
 
-    def take(self, attempt: InFlight, turn: int) -> None:
-        """Reserve a slot; `turn` is the number of this grant in the fleet."""
+    def take(self, attempt: InFlight, number: int) -> None:
+        """Reserve a slot; `number` is that of this grant in the fleet."""
         self.in_flight += 1
-        self.last_turn = turn
+        self.last_grant = number
         health = self.health
         if not health.is_untroubled and health.state is State.TRIAL:
             health.take_trial()

@@ -64,7 +64,7 @@ class Fleet:
         self.hedges = 0
         self._queue = TicketQueue(queue_size)
         self._sizes_due = -math.inf
-        self._turn = 0
+        self._grants = 0  # so far
         self._hold_until = math.inf
         self._assemble([self._enlist(spec) for spec in specs], 0.0)
 
@@ -86,7 +86,7 @@ class Fleet:
         """
         if ticket.tried:
             if ticket.failures:
-                self._retries.budget.spend(self._turn, now)
+                self._retries.budget.spend(self._grants, now)
             backend = self._choose_untried(ticket, now)
         else:
             position = self._queue.ahead_of(ticket) + 1 if self._queue.count else 1
@@ -147,7 +147,7 @@ class Fleet:
                 self._roster.refresh(backend)
         return self._serve_queue(now)
 
-    def probed(self, backend: Backend, is_well: bool, now: float, *, hold_s: float = 0.0) -> Sequence[Lease]:
+    def checked(self, backend: Backend, is_well: bool, now: float, *, hold_s: float = 0.0) -> Sequence[Lease]:
         """Take in a health check of an idle backend; see `Health.note_check`. Returns as `settle` does."""
         assert not backend.in_flight, "a backend with work in flight is busy, and not to be checked"
         self._care.check(backend, is_well, now, hold_s)
@@ -169,27 +169,27 @@ class Fleet:
         A refused connection is not counted: it cost no backend anything, so only the caller's patience bounds
         it. That is what lets requests survive the time in which every backend is down.
         """
-        return not ticket.failures or self._retries.has_left(ticket, self._turn, now)
+        return not ticket.failures or self._retries.has_left(ticket, self._grants, now)
 
     def could_retry(self, lease: Lease, now: float) -> bool:
         """Whether another backend could have the request at once or soon, were this attempt to fail."""
         ticket = lease.ticket
-        return self._retries.has_left(ticket, self._turn, now, failing=1) and any(
+        return self._retries.has_left(ticket, self._grants, now, failing=1) and any(
             b.is_in_service and b is not lease.backend and b not in ticket.tried for b in self.backends
         )
 
     def hedge(self, lease: Lease, now: float) -> Lease | None:
         """Return a second lease for a ticket whose backend is silent, or None where that would be at others' cost.
 
-        It takes only a slot that nobody waits for, at a backend that is not on probe, and counts as a retry.
+        It takes only a slot that nobody waits for and that its backend is believed to have, and counts as a retry.
         """
         ticket = lease.ticket
-        if self._queue.count or not self._retries.has_left(ticket, self._turn, now, failing=1):
+        if self._queue.count or not self._retries.has_left(ticket, self._grants, now, failing=1):
             return None
         backend = self._roster.choose_except(ticket.tried | {lease.backend}, now)
         if backend is None or backend.in_flight >= backend.limiter.sure:
             return None
-        self._retries.budget.spend(self._turn, now)
+        self._retries.budget.spend(self._grants, now)
         self.hedges += 1
         return self._grant(ticket, backend, now)
 
@@ -199,7 +199,7 @@ class Fleet:
         self._care.hasten_trials(now)
         return self._react(backend, now)
 
-    def restore(self, backend: Backend, now: float) -> Sequence[Lease]:
+    def undrain(self, backend: Backend, now: float) -> Sequence[Lease]:
         """Undo `drain`."""
         backend.is_draining = False
         return self._react(backend, now)
@@ -292,10 +292,10 @@ class Fleet:
 
     def _grant(self, ticket: Ticket, backend: Backend, now: float) -> Lease:
         """Reserve what was chosen."""
-        self._turn += 1
+        self._grants += 1
         ticket.attempts += 1
         lease = Lease(backend, ticket, now, backend.health.era)
-        backend.take(lease, self._turn)
+        backend.take(lease, self._grants)
         self._roster.refresh(backend)
         return lease
 

@@ -41,13 +41,13 @@ class Learned(Limit):
     """A limit that learns; see the module's docstring for how."""
 
     __slots__ = (
+        "_answers_to_step_down",
         "_by_level",
         "_count",
         "_evidence",
         "_gap",
         "_mean_s",
         "_out",
-        "_patience",
         "_rest",
         "_was_denied",
     )
@@ -62,7 +62,7 @@ class Learned(Limit):
         self._evidence = 0.0  # for one slot more than `sure`
         self._was_denied = False
         self._gap = FIRST_GAP
-        self._patience = 0  # answers until it may step down again
+        self._answers_to_step_down = 0  # answers until it may step down again
         self._rest = 0  # answers under demand until the next probe
 
     def on_grant(self, attempt: InFlight, in_flight: int) -> None:
@@ -106,8 +106,8 @@ class Learned(Limit):
             self._overtook(elders + 1, waiting)
         elif level > sure == attempt.sure and attempt.elders_to_wait_for <= 0:
             self._weigh(service_s, attempt.begins_at - attempt.granted_at, self._mean_s * factor, waiting)
-        self._patience -= 1
-        if sure > 1 and self._patience <= 0 and self._is_sharing(waiting):
+        self._answers_to_step_down -= 1
+        if sure > 1 and self._answers_to_step_down <= 0 and self._is_sharing(waiting):
             self._step_down()
         return level <= sure
 
@@ -177,7 +177,7 @@ class Learned(Limit):
     def _step_down(self) -> None:
         self._by_level.forget_level(self.sure)
         self.sure -= 1
-        self._patience = 2 + int(self.sure)
+        self._answers_to_step_down = 2 + int(self.sure)
         self._gap = FIRST_GAP
         self._by_level.doubt_baseline()
         self._deny()

@@ -34,7 +34,7 @@ class FastestFree:
         def key(backend: Backend) -> tuple[bool, int, float, int]:
             load = backend.in_flight / backend.limiter.sure
             speed = bucket_of(backend.service.optimistic_s(now) / backend.weight)
-            return load >= 1, speed, load, backend.last_turn
+            return load >= 1, speed, load, backend.last_grant
 
         return min(candidates, key=key)
 
@@ -80,7 +80,7 @@ class LeastOutstanding:
         best, best_load = candidates[0], math.inf
         for backend in candidates:
             load = (backend.in_flight + 1) / backend.weight
-            if load < best_load or (load == best_load and backend.last_turn < best.last_turn):
+            if load < best_load or (load == best_load and backend.last_grant < best.last_grant):
                 best, best_load = backend, load
         return best
 
@@ -112,7 +112,7 @@ class LowestPeakEwma:
             if not service_s and backend.in_flight:
                 service_s = UNMEASURED_COST_S
             cost = service_s * (backend.in_flight + 1) / backend.weight
-            if cost < best_cost or (cost == best_cost and backend.last_turn < best.last_turn):
+            if cost < best_cost or (cost == best_cost and backend.last_grant < best.last_grant):
                 best, best_cost = backend, cost
         return best
 

@@ -91,7 +91,7 @@ class Ranking:
             if in_flight < sure:
                 heap = self._free
                 # The load is below 1, so that its sum with the step orders by step, then by load.
-                entry = (place.bucket + load, backend.last_turn, backend.number, number, place)
+                entry = (place.bucket + load, backend.last_grant, backend.number, number, place)
                 if heap and heap[0][-1].entry != heap[0][-2]:  # the top is void: most often the backend chosen last
                     heapq.heapreplace(heap, entry)
                 else:
@@ -99,7 +99,7 @@ class Ranking:
                 if place.booked_slots:
                     self._book(place, 0)
                 return
-            key = (in_flight > sure, place.bucket, load, backend.last_turn, backend.number, number, place)
+            key = (in_flight > sure, place.bucket, load, backend.last_grant, backend.number, number, place)
             self._put(self._probes, key)
         slots = 0
         if place.bucket and backend.is_in_service:

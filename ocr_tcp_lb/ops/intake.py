@@ -38,7 +38,7 @@ class Intake:
     @property
     def tally(self) -> Tally:
         """The counters, with all that has ended in them."""
-        self.settle()
+        self.flush()
         assert self._tally is not None, "whoever reads counters has them kept"
         return self._tally
 
@@ -54,9 +54,9 @@ class Intake:
         if self._timer is None:
             self._timer = self._loop.call_later(LATEST_S, self._pass_on)
         elif len(records) >= MOST_RECORDS:
-            self.settle()
+            self.flush()
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Count what waits, and make its lines."""
         records, self._records = self._records, []
         if self._tally is not None:
@@ -67,7 +67,7 @@ class Intake:
 
     def _pass_on(self) -> None:
         self._timer = None
-        self.settle()
+        self.flush()
         if self._access_log is not None:
             self._access_log.outlet.pass_on()
 
@@ -75,6 +75,6 @@ class Intake:
         """Count and write the last, and wait for the writing."""
         if self._timer is not None:
             self._timer.cancel()
-        self.settle()
+        self.flush()
         if self._access_log is not None:
             self._access_log.outlet.close()

@@ -66,7 +66,7 @@ def _queue(monitor: Monitor) -> Iterator[Family]:
     yield _one("buffer_bytes", "Memory that held bodies take.", hub.slabs.used_bytes)
     yield _one("buffer_limit_bytes", "Memory that they may take.", hub.slabs.capacity_bytes)
     yield _one("ready", "Whether a request that came now could be served.", monitor.is_ready)
-    yield _one("draining", "Whether the balancer is about to end.", hub.draining)
+    yield _one("draining", "Whether the balancer is about to end.", hub.is_draining)
     yield histogram(f"{P}event_loop_lag_seconds", "How late timers fire.", [(NO_LABELS, monitor.lag)])
     dropped = monitor.intake.lines_dropped
     if dropped is not None:

@@ -68,7 +68,7 @@ class Monitor:
     @property
     def is_ready(self) -> bool:
         """Whether a request that came now would be taken and could be served."""
-        return not self.hub.draining and any(backend.is_in_service for backend in self.hub.fleet.backends)
+        return not self.hub.is_draining and any(backend.is_in_service for backend in self.hub.fleet.backends)
 
     def summary(self) -> str:
         """One line for `systemctl status`; it changes only when something did that matters."""
@@ -86,7 +86,7 @@ class Monitor:
         self._count_ejections()
         if now - self._step_began >= STEP_S:
             self.end_step(now)
-            if self._notifier is not None and not self.hub.draining:
+            if self._notifier is not None and not self.hub.is_draining:
                 self._notifier.say(self.summary())
         self._timer = self.hub.loop.call_later(LOOK_S, self._look)
 

@@ -176,7 +176,7 @@ class Answer:
             and framing is not Framing.UNTIL_CLOSE
             and not dechunk
             and not request.upload.streams
-            and not self._hub.draining
+            and not self._hub.is_draining
         )
         answered_at = time.monotonic()
         if request.lease is not None:

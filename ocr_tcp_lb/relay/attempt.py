@@ -235,7 +235,7 @@ class Attempt:
         channel = connection.channel
         client.allow(self._hub.timeouts.response_s)
         try:
-            while not (client.expired or self._hub.draining):
+            while not (client.expired or self._hub.is_draining):
                 answer.read()
                 if answer.reply is not None:  # the beginning of a long one, of which nobody reads the rest
                     return

@@ -79,7 +79,7 @@ class Claim(Ticket):
         else:
             self.settle(Outcome.CLIENT_LEFT)
 
-    def patience_s(self) -> float:
+    def time_left_s(self) -> float:
         """What is left of the queue time-out, which counts from when the request first asked, or of its deadline."""
         until = self.arrived_at + self._hub.config.queue.timeout_s
         if self._deadline is not None:
@@ -114,4 +114,4 @@ class Claim(Ticket):
         To be asked after the failed attempt was settled.
         """
         is_safe = failure.nothing_sent or (may_run_twice and failure.outcome in REPLAYABLE)
-        return is_safe and self._hub.fleet.may_retry(self, time.monotonic()) and self.patience_s() > 0
+        return is_safe and self._hub.fleet.may_retry(self, time.monotonic()) and self.time_left_s() > 0

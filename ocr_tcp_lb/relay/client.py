@@ -18,9 +18,9 @@ from ocr_tcp_lb.wire.head import Hop
 from ocr_tcp_lb.wire.proxy_protocol import Endpoint
 
 LOOK_AGAIN_S = 0.25
-PROBE = b"H"  # the first byte of every reply that there is: HTTP/1.1 ...
+FIRST_BYTE = b"H"  # the first byte of every reply that there is: HTTP/1.1 ...
 HOPS_KNOWN = 4096
-PROBED_AFTER_S = (0.02, 0.2, 1.0, 5.0)  # a reset comes one round trip after the probe; at once on loopback
+LOOKED_AFTER_S = (0.02, 0.2, 1.0, 5.0)  # a reset comes one round trip after the probe; at once on loopback
 
 
 @functools.lru_cache(HOPS_KNOWN)
@@ -57,7 +57,7 @@ class Client:
         self.deadline = NEVER
         self.expired = False
         self.counted_as: str | None = None  # the address in whose count of connections it stands
-        self.ahead = 0  # how many bytes of the reply that comes next went out already, see `_probe`
+        self.ahead = 0  # how many bytes of the reply that comes next went out already, see `_sound_out`
         self._half_closed = False
         self._endpoints: tuple[Endpoint | None, Endpoint | None] | None = None  # as a proxy said
 
@@ -110,11 +110,11 @@ class Client:
             if received is None:
                 return
             if received == 0:
-                self._probe()
+                self._sound_out()
                 return
             self.inbox += bytes(scratch_view[:received])
 
-    def _probe(self) -> None:
+    def _sound_out(self) -> None:
         """The client has ended its sending half: find out whether it still reads.
 
         A client that has left and one that waits for its reply after a half-close look the same until something new
@@ -124,11 +124,11 @@ class Client:
         """
         self._half_closed = True
         try:
-            self.ahead = self.channel.send(PROBE)  # 0: it did not read the reply before; this one will tell
+            self.ahead = self.channel.send(FIRST_BYTE)  # 0: it did not read the reply before; this one will tell
         except OSError as error:
             raise ClientGone(str(error)) from error
         self._ask_for_reset()
-        for delay_s in PROBED_AFTER_S:
+        for delay_s in LOOKED_AFTER_S:
             self._hub.loop.call_later(delay_s, self.wakeup.fire)
 
     def notice_reset(self) -> None:

@@ -18,7 +18,7 @@ async def connect(upstream: Upstream, wakeup: Wakeup, has_expired: Callable[[], 
     Raises AttemptFailed (nothing sent) when none of them accepts, or `has_expired()` turns true.
     """
     failure: OSError | None = None
-    for family, address in await upstream.resolver.endpoints(wakeup, has_expired):
+    for family, address in await upstream.resolver.addresses(wakeup, has_expired):
         try:
             channel = await _open(family, address, upstream, wakeup, has_expired)
         except OSError as error:

@@ -169,7 +169,7 @@ class Exchange:
             and head.keep_alive
             and self._upload is not None
             and self._upload.whole
-            and not self._hub.draining
+            and not self._hub.is_draining
         )
         reply = error_reply(
             refusal.status,

@@ -162,7 +162,7 @@ class Ride:
         record.answered = time.monotonic()
         if self.gathering is None:
             client.inbox = client.inbox[head.content_length :]
-        self.persists = persists = head.keep_alive and not self._hub.draining
+        self.persists = persists = head.keep_alive and not self._hub.is_draining
         own = own_fields(record, record.answered)
         message = reply.forwarded(minor=head.minor, close=not persists, extra=own)
         if reply.content_length:

@@ -54,7 +54,8 @@ class HeadReader:
                 if not self._seen:
                     client.allow(hub.timeouts.head_s)
                 self._seen = len(data)
-            if not (channel.readable or (hub.draining and channel.unread_bytes())):  # what came before the end counts
+            came_before_the_end = hub.is_draining and channel.unread_bytes()
+            if not (channel.readable or came_before_the_end):
                 self._prepare_to_wait()
                 return None
             try:
@@ -73,7 +74,7 @@ class HeadReader:
             if client.inbox:
                 raise RequestError(408, "head_timeout", "the request's head did not arrive in time")
             raise ClientGone("no further request in time")
-        if self._hub.draining and not client.inbox:
+        if self._hub.is_draining and not client.inbox:
             self._call_for_the_last()
         if not client.channel.is_watched:
             client.channel.want_read()

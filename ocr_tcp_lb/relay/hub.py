@@ -77,8 +77,8 @@ class Hub:
         self.pipes = Pipes()
         self.reservoirs = Reservoirs(self.pipes, self.slabs)
         self.deadlines = Deadlines(loop, shortest_limit_s(config))
-        self.draining = False
-        self.runners: set[Wakeup] = set()  # of attempts that nobody waits for alone; see `runner`
+        self.is_draining = False
+        self.runner_wakeups: set[Wakeup] = set()  # of attempts that nobody waits for alone; see `runner`
         self._id_prefix = secrets.token_hex(6).encode()
         self._id_count = 0
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -116,13 +116,13 @@ class Hub:
         """Give the backend nothing more; what it has runs on."""
         self._follow(self.fleet.drain(backend, time.monotonic()))
 
-    def restore(self, backend: Backend) -> None:
+    def undrain(self, backend: Backend) -> None:
         """Undo `drain`."""
-        self._follow(self.fleet.restore(backend, time.monotonic()))
+        self._follow(self.fleet.undrain(backend, time.monotonic()))
 
-    def probed(self, backend: Backend, is_well: bool, hold_s: float) -> None:
+    def checked(self, backend: Backend, is_well: bool, hold_s: float) -> None:
         """Tell the fleet what a health check found."""
-        self._follow(self.fleet.probed(backend, is_well, time.monotonic(), hold_s=hold_s))
+        self._follow(self.fleet.checked(backend, is_well, time.monotonic(), hold_s=hold_s))
 
     def review(self) -> None:
         """What is to be done a few times a second: see who hangs, let go of backends that have left, tell the news."""
@@ -224,7 +224,7 @@ class Hub:
 
     def close(self) -> None:
         """Let go of timers, pipes and idle backend connections; end what runs on its own."""
-        for wakeup in list(self.runners):
+        for wakeup in list(self.runner_wakeups):
             wakeup.cancel()
         if self._tick_timer is not None:
             self._tick_timer.cancel()

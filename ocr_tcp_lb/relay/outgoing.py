@@ -66,7 +66,7 @@ class Outgoing:
         pieces = self._pieces
         while pieces:
             try:
-                sent = backend.send(pieces[0]) if len(pieces) == 1 else backend.send_all_of(pieces[:MOST_PIECES])
+                sent = backend.send(pieces[0]) if len(pieces) == 1 else backend.send_pieces(pieces[:MOST_PIECES])
             except OSError as error:
                 raise SinkBroke(str(error)) from error
             if sent == 0:

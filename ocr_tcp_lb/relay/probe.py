@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.25  # how late a check, or the discovery of a backend that hangs, may be
 JITTER = 0.1  # of the interval, either way, so that several balancers do not check in step
-PATIENCE = 1.5  # intervals for which a failed check of a health path keeps trial requests away: until the next one
+HOLD_INTERVALS = 1.5  # for so many a failed check of a health path keeps trial requests away: until the next one
 FIRST_ROUND_S = 0.3  # how long a start waits for the first verdicts; after a crash it is to serve within 1 s
 SUCCESS = range(200, 300)
 
@@ -130,7 +130,7 @@ class Prober:
         self._timer = hub.loop.call_later(LOOK_S, self._look)
         hub.review()
         interval_s = hub.config.health_interval_s
-        if not interval_s or hub.draining:
+        if not interval_s or hub.is_draining:
             return
         now = time.monotonic()
         members = hub.fleet.backends
@@ -158,11 +158,11 @@ class Prober:
 
     def _judge(self, probe: Probe) -> None:
         backend, fault = probe.backend, probe.fault
-        hold_s = PATIENCE * self._hub.config.health_interval_s if probe.upstream.config.health_path else 0.0
+        hold_s = HOLD_INTERVALS * self._hub.config.health_interval_s if probe.upstream.config.health_path else 0.0
         if (fault is None) is not (self._faults.get(backend) is None):
             log.info("backend %s %s", backend.name, f"fails its health check: {fault}" if fault else "is well again")
         self._faults[backend] = fault
-        self._hub.probed(backend, fault is None, hold_s)
+        self._hub.checked(backend, fault is None, hold_s)
 
     def close(self) -> None:
         """Stop looking, and end what is under way."""

@@ -168,7 +168,7 @@ class Channel(Watched):
             self.writable = False
         return sent
 
-    def send_all_of(self, pieces: Sequence[Buffer]) -> int:
+    def send_pieces(self, pieces: Sequence[Buffer]) -> int:
         """Send pieces with one system call; returns how many bytes of them went."""
         try:
             return self.sock.sendmsg(pieces)

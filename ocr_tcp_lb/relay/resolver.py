@@ -14,7 +14,7 @@ from ocr_tcp_lb.relay.failures import AttemptFailed
 from ocr_tcp_lb.relay.readiness import Wakeup
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
-Endpoint = tuple[socket.AddressFamily, SocketAddress]
+SocketEndpoint = tuple[socket.AddressFamily, SocketAddress]
 FRESH_S = 10.0  # a service that moved (a container restarted) is found again within this time
 USABLE_S = 60.0  # its old address may soon be another's
 
@@ -26,22 +26,22 @@ class Resolver:
         self._loop = loop
         self._host = host
         self._port = port
-        self._endpoints: Sequence[Endpoint] = _literal_endpoint(host, port)
-        self._is_literal = bool(self._endpoints)
+        self._addresses: Sequence[SocketEndpoint] = _literal_address(host, port)
+        self._is_literal = bool(self._addresses)
         self._resolved_at = 0.0
         self._lookup: asyncio.Future[list[tuple[object, ...]]] | None = None
 
-    async def endpoints(self, wakeup: Wakeup, has_expired: Callable[[], bool]) -> Sequence[Endpoint]:
+    async def addresses(self, wakeup: Wakeup, has_expired: Callable[[], bool]) -> Sequence[SocketEndpoint]:
         """The addresses to try, in this order.
 
         Raises AttemptFailed (nothing sent) when there are none, or none were found before `has_expired()` turned true.
         """
         age_s = self._loop.time() - self._resolved_at
-        if self._is_literal or (self._endpoints and age_s < FRESH_S):
-            return self._endpoints
+        if self._is_literal or (self._addresses and age_s < FRESH_S):
+            return self._addresses
         lookup = self._look_up()
-        if self._endpoints and age_s < USABLE_S:
-            return self._endpoints
+        if self._addresses and age_s < USABLE_S:
+            return self._addresses
         lookup.add_done_callback(lambda _: wakeup.fire())
         while not lookup.done():
             if has_expired():
@@ -49,12 +49,12 @@ class Resolver:
             await wakeup
         error = lookup.exception()
         if isinstance(error, OSError):
-            if self._endpoints:
-                return self._endpoints  # the name service is away: the last answer is better than none
+            if self._addresses:
+                return self._addresses  # the name service is away: the last answer is better than none
             raise self._failure(error.strerror or str(error)) from error
         if error is not None:
             raise error
-        return self._endpoints
+        return self._addresses
 
     def _look_up(self) -> asyncio.Future[list[tuple[object, ...]]]:
         if self._lookup is None:
@@ -66,15 +66,15 @@ class Resolver:
     def _take(self, lookup: asyncio.Future[list[tuple[object, ...]]]) -> None:
         self._lookup = None
         if not lookup.cancelled() and lookup.exception() is None:
-            self._endpoints = [(family, address) for family, _, _, _, address in lookup.result()]  # type: ignore[misc]
+            self._addresses = [(family, address) for family, _, _, _, address in lookup.result()]  # type: ignore[misc]
             self._resolved_at = self._loop.time()
 
     def _failure(self, reason: str) -> AttemptFailed:
         return AttemptFailed(Outcome.CONNECT_FAILED, f"cannot resolve {self._host!r}: {reason}", nothing_sent=True)
 
 
-def _literal_endpoint(host: str, port: int) -> Sequence[Endpoint]:
-    """The endpoint when the host is an IP address, which needs no name service."""
+def _literal_address(host: str, port: int) -> Sequence[SocketEndpoint]:
+    """The address when the host is an IP address, which needs no name service."""
     try:
         version = ipaddress.ip_address(host).version
     except ValueError:

@@ -57,7 +57,7 @@ class Runner:
 
     def begin(self) -> None:
         """Connect, and send the request."""
-        self._hub.runners.add(self.wakeup)
+        self._hub.runner_wakeups.add(self.wakeup)
         self.wakeup.drive(self._run(), lambda: None)
 
     def go_on(self, connection: BackendConnection, sent: int, connected_at: float, left_s: float) -> None:
@@ -88,7 +88,7 @@ class Runner:
 
     def close(self) -> None:
         """Give up the memory for the reply; safe at any time."""
-        self._hub.runners.discard(self.wakeup)
+        self._hub.runner_wakeups.discard(self.wakeup)
         self._hub.slabs.release(self._reserved)
         self._reserved = 0
 

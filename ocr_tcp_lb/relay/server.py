@@ -146,7 +146,7 @@ class Server:
 
     async def drain(self, timeout_s: float) -> int:
         """Stop accepting, let the sessions finish their requests; returns how many had to be cut off."""
-        self._hub.draining = True
+        self._hub.is_draining = True
         for listener in self._listeners:
             listener.close()
         for client in self._clients:

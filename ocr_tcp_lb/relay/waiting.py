@@ -15,7 +15,7 @@ async def obtain(claim: Claim, *, watch_client: bool) -> Lease:
 async def wait(claim: Claim, *, watch_client: bool) -> Lease:
     """Wait in the queue for a lease; raises as `Claim.look_around` does, and leaves the queue then."""
     client = claim.client
-    client.allow(claim.patience_s())
+    client.allow(claim.time_left_s())
     try:
         while claim.lease is None:
             claim.look_around(watch_client=watch_client)

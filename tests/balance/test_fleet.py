@@ -329,7 +329,7 @@ def test_a_drained_backend_finishes_what_it_has_and_can_be_restored() -> None:
     world.fleet.drain(lease.backend, world.now)
     ticket = world.wait()
     assert not world.settle(lease)
-    assert [grant.ticket for grant in world.fleet.restore(lease.backend, world.now)] == [ticket]
+    assert [grant.ticket for grant in world.fleet.undrain(lease.backend, world.now)] == [ticket]
 
 
 def test_a_snapshot_is_plain_data() -> None:
@@ -471,13 +471,13 @@ def test_a_good_check_brings_the_trial_forward_and_serves_who_waits() -> None:
     ticket = world.ticket()
     world.settle(world.lease(ticket), Outcome.CONNECT_FAILED)
     world.wait(ticket)
-    granted = world.fleet.probed(world.backend("b1"), True, world.now)
+    granted = world.fleet.checked(world.backend("b1"), True, world.now)
     assert [lease.ticket for lease in granted] == [ticket]
 
 
 def test_a_failed_check_ejects_even_the_last_one_and_the_queue_holds() -> None:
     world = World(*specs(1))
-    assert world.fleet.probed(world.backend("b1"), False, world.now, hold_s=3.0) == ()
+    assert world.fleet.checked(world.backend("b1"), False, world.now, hold_s=3.0) == ()
     world.wait()
     assert world.fleet.next_event_at == 3.0
     assert len(world.sleep_until_trial()) == 1

@@ -59,7 +59,7 @@ def test_nobody_is_asked_who_is_busy_draining_or_ejected() -> None:
     world.settle(other)
     world.fleet.drain(other.backend, world.now)
     assert hedged(world, lease) is None
-    world.fleet.restore(other.backend, world.now)
+    world.fleet.undrain(other.backend, world.now)
     world.settle(world.lease(), Outcome.CONNECT_FAILED)
     assert hedged(world, lease) is None
     assert world.fleet.hedges == 0

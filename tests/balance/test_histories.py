@@ -104,7 +104,7 @@ class Histories(RuleBasedStateMachine):
     @rule(index=st.integers(0, 3))
     def drain_or_restore(self, index: int) -> None:
         backend = self.fleet.backends[index % len(self.fleet.backends)]
-        change = self.fleet.restore if backend.is_draining else self.fleet.drain
+        change = self.fleet.undrain if backend.is_draining else self.fleet.drain
         self.granted(change(backend, self.now))
 
     @invariant()

@@ -45,7 +45,7 @@ def test_return_is_told_and_the_failed_trials_before_it_are_not() -> None:
 
 def test_failed_health_checks_are_told_as_such() -> None:
     world = World(*specs(1, 1))
-    world.fleet.probed(world.backend("b2"), False, world.now)
+    world.fleet.checked(world.backend("b2"), False, world.now)
     (text,) = told(world)
     assert text.startswith("backend b2 is ejected for ")
     assert text.endswith(": its health checks failed")

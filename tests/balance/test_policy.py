@@ -112,7 +112,7 @@ def test_round_robin_gives_one_that_returns_no_burst() -> None:
     world = World(*specs(1, 1), policy="round-robin")
     world.fleet.drain(world.backend("b1"), world.now)
     world.serve(100)
-    world.fleet.restore(world.backend("b1"), world.now)
+    world.fleet.undrain(world.backend("b1"), world.now)
     assert Counter(world.serve(10)) == {"b1": 5, "b2": 5}
 
 

@@ -51,7 +51,7 @@ class World:
                 self.fleet.drain(other, self.now)
             lease = self.lease()
             for other in others:
-                self.fleet.restore(other, self.now)
+                self.fleet.undrain(other, self.now)
             self.settle(lease, outcome)
 
     def sleep_until_trial(self) -> Sequence[Lease]:

@@ -166,7 +166,7 @@ class World:
             if turn == self._last_turn:  # the balancer has no more patience
                 for client in self._clients:
                     client.wakeup.cancel()
-            if not self._sessions and not self._hub.runners:
+            if not self._sessions and not self._hub.runner_wakeups:
                 self.hedges = self._hub.fleet.hedges
                 return
             has_moved = self._loop.turn()

@@ -23,7 +23,7 @@ async def test_step_keeps_the_deepest_queue_seen_in_it(house: House) -> None:
         await until(lambda: lb.waiting == 1)
         monitor._timer.cancel()
         monitor._look()
-        lb.hub.restore(lb.hub.fleet.backends[0])
+        lb.hub.undrain(lb.hub.fleet.backends[0])
         backend.answer()
         await client.read_message()
         monitor.end_step(lb.hub.loop.time())

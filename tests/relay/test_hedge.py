@@ -165,7 +165,7 @@ async def test_second_is_asked_as_soon_as_it_has_a_slot_for_which_nobody_waits(
     await scene.begin(has_second=False)
     await asyncio.sleep(3 * LEAST_S)
     assert not scene.backends[1].has_caller()
-    scene.lb.hub.restore(scene.lb.hub.fleet.backends[1])
+    scene.lb.hub.undrain(scene.lb.hub.fleet.backends[1])
     scene.backends[1].answer(lambda request: reply(b"two"))
     assert (await scene.client.read_message()).body == b"two"
     await scene.first.send(OK)

@@ -70,7 +70,7 @@ async def test_request_held_for_a_faster_backend_is_let_go_in_time(house: House)
     for backend, service_s in zip(lb.hub.fleet.backends, (0.001, 0.03), strict=True):
         for _ in range(30):
             backend.service.learn(service_s, holder.arrived_at)
-        lb.hub.restore(backend)
+        lb.hub.undrain(backend)
     assert holder.ask() is not None
     assert held.ask() is None
     wait = driven(client.wakeup, wait_for(held, watch_client=True))

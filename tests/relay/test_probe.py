@@ -181,7 +181,7 @@ async def test_hanging_backend_is_passed_over(house: House, begin: Begin, monkey
     await stuck.send(GET)
     peer = await backends[0].accept()
     await peer.read_message()
-    lb.hub.restore(lb.hub.fleet.backends[1])
+    lb.hub.undrain(lb.hub.fleet.backends[1])
     await until(lambda: lb.hub.fleet.backends[0].is_silent)
     client = await lb.client()
     for _ in range(6):

@@ -183,13 +183,13 @@ async def test_send_takes_what_the_kernel_takes(poller: Poller, pair: Pair) -> N
         sent += channel.send(data)
     assert sent > 0
     assert channel.send(data) == 0
-    assert channel.send_all_of([b"a", b"b"]) == 0
+    assert channel.send_pieces([b"a", b"b"]) == 0
     channel.close()
 
 
 async def test_pieces_leave_in_order(poller: Poller, pair: Pair) -> None:
     channel = Channel(poller, pair[0], Counter().wakeup)
-    assert channel.send_all_of([b"ab", memoryview(b"cd"), b"e"]) == 5
+    assert channel.send_pieces([b"ab", memoryview(b"cd"), b"e"]) == 5
     assert pair[1].recv(10) == b"abcde"
     channel.close()
 

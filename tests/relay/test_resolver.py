@@ -9,7 +9,7 @@ import pytest
 from ocr_tcp_lb.balance import Outcome
 from ocr_tcp_lb.relay.failures import AttemptFailed
 from ocr_tcp_lb.relay.readiness import Wakeup
-from ocr_tcp_lb.relay.resolver import FRESH_S, USABLE_S, Endpoint, Resolver
+from ocr_tcp_lb.relay.resolver import FRESH_S, USABLE_S, Resolver, SocketEndpoint
 
 from .support import driven, until
 
@@ -43,10 +43,10 @@ class Scene:
         self.expired = False
         self.wakeups: list[Wakeup] = []
 
-    def ask(self) -> asyncio.Future[Sequence[Endpoint]]:
+    def ask(self) -> asyncio.Future[Sequence[SocketEndpoint]]:
         wakeup = Wakeup(asyncio.get_running_loop())
         self.wakeups.append(wakeup)
-        return driven(wakeup, self.resolver.endpoints(wakeup, lambda: self.expired))
+        return driven(wakeup, self.resolver.addresses(wakeup, lambda: self.expired))
 
     async def lookups(self, count: int) -> None:
         await until(lambda: len(self.names.asked) == count)
@@ -58,8 +58,8 @@ class Scene:
         assert hosts(await asked) == [address]
 
 
-def hosts(endpoints: Sequence[Endpoint]) -> list[str]:
-    return [address[0] for _, address in endpoints]
+def hosts(found: Sequence[SocketEndpoint]) -> list[str]:
+    return [address[0] for _, address in found]
 
 
 async def test_all_who_wait_share_one_lookup_and_get_every_address() -> None:
@@ -77,7 +77,7 @@ async def test_address_needs_no_lookup() -> None:
     for address in ("192.0.2.1", "::1"):
         wakeup = Wakeup(asyncio.get_running_loop())
         resolver = Resolver(names, address, 80)  # type: ignore[arg-type]
-        assert hosts(await driven(wakeup, resolver.endpoints(wakeup, lambda: True))) == [address]
+        assert hosts(await driven(wakeup, resolver.addresses(wakeup, lambda: True))) == [address]
     assert not names.asked
 
 

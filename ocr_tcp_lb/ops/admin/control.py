@@ -30,7 +30,7 @@ class Control:
     def __init__(self, hub: Hub, do: Do | None = None) -> None:
         self._hub = hub
         self._do = do
-        self._backend_actions: dict[str, Action] = {"drain": hub.drain, "undrain": hub.restore}
+        self._backend_actions: dict[str, Action] = {"drain": hub.drain, "undrain": hub.undrain}
 
     def answer(self, request: Request) -> Reply:
         """Do one action. A form of the status page is sent back to the page."""

@@ -32,7 +32,7 @@ def report(monitor: Monitor, after: int = 0) -> Report:
         "up_s": round(seconds_up(about), 1),
         "listen": [str(address) for address in monitor.server.addresses],
         "is_ready": monitor.is_ready,
-        "is_draining": hub.draining,
+        "is_draining": hub.is_draining,
         "policy": fleet.policy,
         "order": fleet.order,
         "size_explains": round(fleet.size_explains, 3),

@@ -61,7 +61,7 @@ class Site:
     def _readyz(self, request: Request) -> Reply:
         if self._monitor.is_ready:
             return Reply(200, b"ready\n")
-        why = "draining" if self._monitor.hub.draining else "no backend is in service"
+        why = "draining" if self._monitor.hub.is_draining else "no backend is in service"
         return Reply(503, f"not ready: {why}\n".encode())
 
 

@@ -23,7 +23,7 @@ def do(words: Sequence[str]) -> str:
 
 
 def post(body: bytes) -> tuple[int, dict[str, object]]:
-    hub = SimpleNamespace(drain=None, restore=None)
+    hub = SimpleNamespace(drain=None, undrain=None)
     reply = Control(hub, do).answer(Request("POST", WORDS_PATH, body=body))  # type: ignore[arg-type]
     return reply.status, json.loads(reply.body)
 

@@ -67,7 +67,7 @@ async def test_readiness_ends_with_the_last_backend_and_with_the_drain(house: Ho
         assert (got.status, got.body) == (503, b"not ready: no backend is in service\n")
         assert (await admin.ask("/control/backends/b2/undrain", "POST")).json["is_draining"] is False
         assert (await admin.ask("/readyz")).status == 200
-        lb.hub.draining = True
+        lb.hub.is_draining = True
         got = await admin.ask("/readyz")
         assert (got.status, got.body) == (503, b"not ready: draining\n")
         assert (await admin.ask("/healthz")).status == 200
