@@ -241,14 +241,15 @@ class Stop:
 def _reload(operator: Operator, notifier: Notifier) -> None:
     """SIGHUP: a configuration with faults is refused, and the old one runs on."""
     notifier.reloading()
+    status = "not reloaded, the old configuration runs on: see the log"
     try:
         status = operator.reload()
         log.info("%s", status)
     except LoadBalancerError as error:
-        status = "not reloaded: the new configuration has faults, the old one runs on"
         for line in str(error).splitlines():
             log.error("not reloaded: %s", line)
-    notifier.ready(status)
+    finally:
+        notifier.ready(status)  # or systemd would wait for it
 
 
 def _stop_on_signals(loop: asyncio.AbstractEventLoop) -> Stop:

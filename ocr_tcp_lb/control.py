@@ -71,12 +71,15 @@ class Operator:
         """Apply the configuration as it now is; raises with nothing changed if it has faults."""
         if self._load is None:
             raise ControlError("there is no configuration to read again")
+        if self._hub.is_draining:
+            raise ControlError("the balancer is ending")
         wanted = self._load()
         held = [name for name in FIXED if getattr(wanted, name) != getattr(self._hub.config, name)]
         held += [] if self._owns_listeners or wanted.listen == self._hub.config.listen else ["listen"]
         old = self._hub.config
         config = replace(wanted, **{name: getattr(old, name) for name in held})
-        self._server.relisten(config.listen)  # the only part that may fail comes first
+        if self._owns_listeners:
+            self._server.relisten(config.listen)  # the only part that may fail comes first
         self._hub.reconfigure(config)
         changed = self._renew_backends(config.backends)
         for name in held:

@@ -24,3 +24,12 @@ class Outcome(Enum):
 SERVED: Final = Outcome.SERVED  # for those who ask twice a request: a name is found twice as fast as an enum's member
 WHOLE_REPLIES = frozenset({Outcome.SERVED, Outcome.CLIENT_ERROR})
 FAILURES = frozenset({Outcome.SERVER_ERROR, Outcome.CONNECT_FAILED, Outcome.BROKE, Outcome.SILENT})
+_ABOUT_THE_REQUEST = frozenset({501, 505})  # RFC 9110, 15.6.2 and 15.6.6: no method, no version that it knows
+
+
+def outcome_of(status: int) -> Outcome:
+    """What a whole reply of this status says of its backend: 4xx is the client's doing, and teaches no speed."""
+    if status < 400:
+        return SERVED
+    is_client_error = status < 500 or status in _ABOUT_THE_REQUEST
+    return Outcome.CLIENT_ERROR if is_client_error else Outcome.SERVER_ERROR

@@ -139,13 +139,14 @@ class Answer:
         return True
 
     def _has_second_chance(self) -> bool:
-        request = self._request
+        request, now = self._request, time.monotonic()
         return (
             request.may_run_twice
             and request.upload.is_replayable
             and not request.client.channel.is_closed
+            and (request.deadline is None or now < request.deadline)
             and request.lease is not None
-            and self._hub.fleet.could_retry(request.lease, time.monotonic())
+            and self._hub.fleet.could_retry(request.lease, now)
         )
 
     def _pass_on_interim(self, reply: ReplyHead) -> None:

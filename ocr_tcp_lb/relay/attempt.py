@@ -10,18 +10,19 @@ closes are all seen by the same few lines.
 
 import time
 
-from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.balance.outcome import Outcome, outcome_of
 from ocr_tcp_lb.relay.answer import SWITCHING_PROTOCOLS, Answer
 from ocr_tcp_lb.relay.connecting import connect
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import header_for
-from ocr_tcp_lb.relay.request import OUTCOMES, Begun, Request
+from ocr_tcp_lb.relay.request import Begun, Request
 from ocr_tcp_lb.relay.talk import carry
 from ocr_tcp_lb.relay.tunnel import Tunnel
 from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
 from ocr_tcp_lb.wire.errors import RequestError
 
+LOOK_AGAIN_S = 0.25
 LET_DIE_S = 0.005  # of 850 workers killed under load, 3 cost a request more than they had slots; with it none of 400
 
 
@@ -57,7 +58,6 @@ class Attempt:
         if begun is not None:
             return await self._run(begun.connection, begun)
         request = self._request
-        # A connection that was introduced as one client's must not serve another.
         introduces = self._upstream.introduces_clients
         can_be_sent_again = not request.upload.streams
         connection = (
@@ -72,11 +72,13 @@ class Attempt:
                 connection = await self._connect()
             self._connection = connection
             self._progress = None
+            self._answer = None  # until something is sent on this connection
+            opening = b"" if begun is not None else self._opening(connection)
             answer = self._answer = Answer(self._hub, request, connection)
             request.record.connected = time.monotonic() if begun is None else request.record.leased
             try:
                 if begun is None:
-                    request.upload.start(opening_of(self._hub, request, self._upstream))
+                    request.upload.start(opening)
                 else:
                     self._take_up(begun, answer)
                 begun = None
@@ -97,6 +99,10 @@ class Attempt:
                     raise
                 connection = None
                 self._deaf = False
+
+    def _opening(self, connection: BackendConnection) -> bytes:
+        connection.is_introduced = self._upstream.introduces_clients
+        return opening_of(self._hub, self._request, self._upstream)
 
     async def _let_die(self) -> None:
         """Keep the slot for a moment: a process that was killed closes its connections one by one, in microseconds.
@@ -202,11 +208,11 @@ class Attempt:
             return Outcome.SERVED
         self.client_persists = answer.client_persists
         # Bytes behind a reply's end belong to nobody: such a connection must never serve another client.
-        if reply.keep_alive and upload.over and not answer.surplus and not self._upstream.introduces_clients:
+        if reply.keep_alive and upload.over and not answer.surplus and not connection.is_introduced:
             connection.count(upload.bytes_sent)
             self._upstream.give_back(connection)
             self._connection = None
-        return OUTCOMES.get(reply.status // 100, Outcome.SERVED)
+        return outcome_of(reply.status)
 
     async def _tunnel(self, connection: BackendConnection, first: bytes) -> None:
         """After 101 the connection belongs to another protocol: pass bytes until both sides have ended."""
@@ -235,11 +241,13 @@ class Attempt:
         channel = connection.channel
         client.allow(self._hub.timeouts.response_s)
         try:
-            while not (client.expired or self._hub.is_draining):
+            while not client.expired and not self._hub.lets_go_of_ghosts:
                 answer.read()
                 if answer.reply is not None:  # the beginning of a long one, of which nobody reads the rest
                     return
                 channel.want_read()
+                if self._hub.is_draining:
+                    self._hub.loop.call_later(LOOK_AGAIN_S, client.wakeup.fire)
                 await client.wakeup
         except (AttemptFailed, ClientGone):
             pass  # the backend closed, or its reply found nobody

@@ -4,6 +4,7 @@ import math
 import time
 
 from ocr_tcp_lb.balance.lease import Lease, Outcome, Ticket
+from ocr_tcp_lb.balance.outcome import SERVED
 from ocr_tcp_lb.balance.queue import QueueFull
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import AttemptFailed, Refusal
@@ -12,20 +13,22 @@ from ocr_tcp_lb.wire import wishes
 from ocr_tcp_lb.wire.head import RequestHead
 
 LONGEST_RETRY_AFTER_S = 600.0  # also said where nothing is known, as when every backend is down
+ALARM_DELAY_S = 0.001  # timers may be early by less
 REPLAYABLE = (Outcome.BROKE, Outcome.STALE, Outcome.SERVER_ERROR)  # not SILENT: it may still be working
 
 
 class Claim(Ticket):
     """The relay's ticket: the fleet's grants come to it; it holds at most one lease at a time."""
 
-    __slots__ = ("_deadline", "_hub", "client", "is_waiting", "lease")
+    __slots__ = ("_at_work_s", "_hub", "client", "deadline", "is_waiting", "lease")
 
     def __init__(self, hub: Hub, client: Client, head: RequestHead | None) -> None:
         super().__init__(time.monotonic())
         self._hub = hub
         self.client = client
         self.is_waiting = False  # in the queue
-        self._deadline: float | None = None  # when the answer is of no more use
+        self._at_work_s = 0.0  # in attempts that failed, which is no waiting
+        self.deadline: float | None = None  # when the answer is of no more use
         self.lease: Lease | None = None
         if hub.fair_by_address:
             self.key = client.address
@@ -39,7 +42,7 @@ class Claim(Ticket):
     def _take_wishes(self, head: RequestHead) -> None:
         patience_s = wishes.patience_s(head)
         if patience_s is not None:
-            self._deadline = self.arrived_at + patience_s
+            self.deadline = self.arrived_at + patience_s
         if self.client.hop.trusted:
             priority = wishes.priority(head)
             if priority is not None:
@@ -47,7 +50,7 @@ class Claim(Ticket):
 
     def ask(self) -> Lease | None:
         """Return a lease, or None: it waits, see `waiting`. Raises Refusal: the queue is full, or it would be late."""
-        if self._deadline is not None and not self._hub.fleet.can_meet(self, self._deadline, time.monotonic()):
+        if self.deadline is not None and not self._hub.fleet.can_meet(self, self.deadline, time.monotonic()):
             raise self._too_late()
         try:
             lease = self.lease = self._hub.ask(self, time.monotonic() if self.attempts else self.arrived_at)
@@ -63,13 +66,18 @@ class Claim(Ticket):
         at once with `watch_client`; while its body is still to be read only a reset is, and within a second.
         """
         client = self.client
-        if client.expired:
+        if client.expired or (self.deadline is not None and time.monotonic() >= self.deadline):
             raise self._too_late()
         if watch_client:
             client.notice_departure()
             client.channel.want_read()
         else:
             client.notice_reset()
+
+    def set_alarm(self) -> None:
+        """Have the wake-up fired at the request's own deadline, if it has one: the sweep is coarser."""
+        if self.deadline is not None:
+            self._hub.loop.call_later(self.time_left_s() + ALARM_DELAY_S, self.client.wakeup.fire)
 
     def give_up(self) -> None:
         """Leave the queue, or give back a lease that was granted at the last moment."""
@@ -80,14 +88,15 @@ class Claim(Ticket):
             self.settle(Outcome.CLIENT_LEFT)
 
     def time_left_s(self) -> float:
-        """What is left of the queue time-out, which counts from when the request first asked, or of its deadline."""
-        until = self.arrived_at + self._hub.config.queue.timeout_s
-        if self._deadline is not None:
-            until = min(until, self._deadline)
+        """What is left of the queue time-out, in which only waiting counts, or of the request's deadline."""
+        until = self.arrived_at + self._at_work_s + self._hub.config.queue.timeout_s
+        if self.deadline is not None:
+            until = min(until, self.deadline)
         return max(0.0, until - time.monotonic())
 
     def _too_late(self) -> Refusal:
-        if self._deadline is not None:
+        waited_s = time.monotonic() - self.arrived_at - self._at_work_s
+        if self.deadline is not None and waited_s < self._hub.config.queue.timeout_s:
             return self._refusal("deadline_unmet", "the answer would come later than the request's deadline")
         return self._refusal("queue_timeout", "no backend became free in time")
 
@@ -106,7 +115,11 @@ class Claim(Ticket):
         """Give the lease back, with what came of it; `now` is for who knows the time."""
         lease, self.lease = self.lease, None
         assert lease is not None
-        self._hub.settle(lease, outcome, time.monotonic() if now is None else now)
+        if now is None:
+            now = time.monotonic()
+        if outcome is not SERVED:
+            self._at_work_s += now - lease.granted_at
+        self._hub.settle(lease, outcome, now)
 
     def may_try_another(self, failure: AttemptFailed, *, may_run_twice: bool) -> bool:
         """Whether another attempt is allowed: no harm may come from it, and somebody must be left to try.

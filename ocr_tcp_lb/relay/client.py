@@ -130,6 +130,12 @@ class Client:
         self._ask_for_reset()
         for delay_s in LOOKED_AFTER_S:
             self._hub.loop.call_later(delay_s, self.wakeup.fire)
+        self._hub.loop.call_later(LOOKED_AFTER_S[-1], self._keep_looking)
+
+    def _keep_looking(self) -> None:
+        if not self.channel.is_closed:
+            self._hub.loop.call_later(LOOKED_AFTER_S[-1], self._keep_looking)
+            self.wakeup.fire()
 
     def notice_reset(self) -> None:
         """While bytes that are not to be read yet hide the client's end: see at least whether it broke off.

@@ -19,9 +19,9 @@ from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.request import Begun, Request
 from ocr_tcp_lb.relay.talk import linger, send_all
-from ocr_tcp_lb.relay.upload import Upload, too_large
+from ocr_tcp_lb.relay.upload import Upload
 from ocr_tcp_lb.relay.waiting import obtain
-from ocr_tcp_lb.wire.errors import RequestError
+from ocr_tcp_lb.wire.errors import RequestError, too_large
 from ocr_tcp_lb.wire.head import RequestHead
 from ocr_tcp_lb.wire.replies import error_reply
 
@@ -75,6 +75,10 @@ class Exchange:
             self._cut_short()
             raise
         finally:
+            if claim is not None and claim.lease is not None:  # it failed before an attempt could take it up
+                claim.settle(Outcome.CLIENT_LEFT)
+                if begun is not None:
+                    begun.connection.channel.close()
             self._end()
         return self._persists
 
@@ -99,7 +103,7 @@ class Exchange:
             if gathering.failure is not None:
                 raise gathering.failure
         if self._upload is None:
-            if head.content_length > hub.limits.body_bytes:
+            if begun is None and head.content_length > hub.limits.body_bytes:  # else it was within them
                 raise too_large(hub.limits.body_bytes)
             self._upload = HeldBody(client.inbox, head.content_length)
             client.inbox = self._upload.take_surplus()
@@ -111,6 +115,7 @@ class Exchange:
         """Try one backend after the other until one has answered, or no other may be tried."""
         record, upload = self._record, request.upload
         record.asked = claim.arrived_at
+        request.deadline = claim.deadline
         while True:
             lease = await obtain(claim, watch_client=upload.whole)
             request.lease = lease
@@ -155,7 +160,7 @@ class Exchange:
             self._client.channel.close()
 
     def _attempt(self, request: Request, claim: Claim, lease: Lease) -> Attempt | HedgedAttempt:
-        hub, upstream = self._hub, self._hub.upstreams[lease.backend.name]
+        hub, upstream = self._hub, self._hub.upstream_of(lease.backend)
         if hub.config.hedge and request.may_run_twice and request.upload.whole:
             return HedgedAttempt(hub, request, upstream, claim)
         return Attempt(hub, request, upstream)

@@ -11,7 +11,7 @@ never waits: that is for the session.
 import time
 from typing import Final
 
-from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.balance.outcome import Outcome, outcome_of
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client
@@ -20,7 +20,7 @@ from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES
 from ocr_tcp_lb.relay.gathering import Gathering
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
-from ocr_tcp_lb.relay.request import OUTCOMES, Begun, own_fields
+from ocr_tcp_lb.relay.request import Begun, own_fields
 from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.errors import ReplyError
@@ -255,4 +255,4 @@ class Ride:
         if self.gathering is not None:
             self.gathering.close()  # nobody will ask for this body again
         claim.lease.answered_at = self.record.answered
-        claim.settle(OUTCOMES.get(reply.status // 100, Outcome.SERVED), self.record.answered)
+        claim.settle(outcome_of(reply.status), self.record.answered)

@@ -17,6 +17,7 @@ from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.readiness import Buffer, Channel
 from ocr_tcp_lb.relay.splice import SMALLEST_SPLICE_BYTES, Pipe, Pipes
 from ocr_tcp_lb.wire.chunked import ChunkedBody
+from ocr_tcp_lb.wire.errors import too_large
 from ocr_tcp_lb.wire.head import Framing
 
 ROUNDS = 16  # a pump moves at most 16 reads (4 to 16 MiB), then lets other connections have their turn
@@ -45,6 +46,7 @@ class Flow:
         "_held",
         "_is_bulk",
         "_left",
+        "_limit",
         "_most_read_bytes",
         "_pipe",
         "_pipes",
@@ -68,8 +70,12 @@ class Flow:
         left: int = 0,
         chunked: ChunkedBody | None = None,
         dechunk: bool = False,
+        limit: int = UNBOUNDED,
     ) -> None:
-        """Start a body of which `left` bytes are to come (LENGTH), or which `chunked` has begun to follow."""
+        """Start a body of which `left` bytes are to come (LENGTH), or which `chunked` has begun to follow.
+
+        A chunked one over the limit is found out before the sink has its end; `pump` raises RequestError (413).
+        """
         self.source = source
         self.sink = sink
         self.moved = 0
@@ -79,6 +85,7 @@ class Flow:
         self._held: Buffer = b""
         self._chunked = chunked
         self._dechunk = dechunk
+        self._limit = limit
         self._until_close = framing is Framing.UNTIL_CLOSE
         self._left = UNBOUNDED if self._until_close else left
         self._spliceable = chunked is None
@@ -212,6 +219,8 @@ class Flow:
         else:
             consumed = self._chunked.feed(data)
             passed = data if consumed == len(data) else data[:consumed]
+        if self._chunked.body_bytes > self._limit:
+            raise too_large(self._limit)
         self._most_read_bytes = next_read_bytes(self._chunked.body_bytes - before, consumed)
         if self._chunked.done:
             self._ended = True

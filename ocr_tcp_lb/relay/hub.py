@@ -96,6 +96,18 @@ class Hub:
             self._arm_tick()
         return lease
 
+    @property
+    def lets_go_of_ghosts(self) -> bool:
+        """Whether slots need not be kept for work that nobody waits for: the balancer ends, and the queue is empty."""
+        return self.is_draining and not self.fleet.waiting
+
+    def upstream_of(self, backend: Backend) -> Upstream:
+        """The connections to a backend, also to one that has left with work in flight: its name may be another's."""
+        for left, upstream in self._leaving:
+            if left is backend:
+                return upstream
+        return self.upstreams[backend.name]
+
     def settle(self, lease: Lease, outcome: Outcome, now: float) -> None:
         """End a lease and pass the freed slot on."""
         self._follow(self.fleet.settle(lease, outcome, now))

@@ -115,6 +115,7 @@ def _open_unix(path: str) -> socket.socket:
     try:
         if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+                caller.setblocking(False)  # who listens may be stopped, with a full backlog
                 if caller.connect_ex(path) == errno.ECONNREFUSED:
                     os.unlink(path)
         sock.setblocking(False)
@@ -134,6 +135,12 @@ def _explain(address: Address, error: OSError) -> str:
             return f"cannot listen on {address}: ports below 1024 need privileges; choose a higher one"
         case _:
             return f"cannot listen on {address}: {error.strerror or error}"
+
+
+def address_of(sock: socket.socket) -> Address:
+    """Where a socket listens, with the real port."""
+    name = sock.getsockname()
+    return UnixAddress(name) if sock.family == socket.AF_UNIX else TcpAddress(name[0], name[1])
 
 
 class Listener:
@@ -159,15 +166,8 @@ class Listener:
         self._turn_away = turn_away
         self._is_ours = is_ours
         self._rest: asyncio.TimerHandle | None = None
+        self.address = address_of(sock)  # also when it is closed
         loop.add_reader(sock.fileno(), self._accept)
-
-    @property
-    def address(self) -> Address:
-        """Where it listens, with the real port."""
-        name = self._sock.getsockname()
-        if self._sock.family == socket.AF_UNIX:
-            return UnixAddress(name)
-        return TcpAddress(name[0], name[1])
 
     def serves(self, wanted: Address) -> bool:
         """Whether it is a listener that `open_listeners` opens for this address."""
@@ -178,7 +178,10 @@ class Listener:
             return False
         if not wanted.host:
             return address.host in ANY_HOST
-        return address.host in {info[4][0] for info in socket.getaddrinfo(wanted.host, None)}
+        try:
+            return address.host in {info[4][0] for info in socket.getaddrinfo(wanted.host, None)}
+        except OSError:  # who is to listen there will say what is wrong
+            return False
 
     def _accept(self, most: int = ACCEPTS_A_TURN) -> None:
         for _ in range(most):
@@ -226,11 +229,10 @@ class Listener:
             self._rest.cancel()
         else:
             self._loop.remove_reader(self._sock.fileno())
-        path = self._sock.getsockname() if self._is_ours and self._sock.family == socket.AF_UNIX else ""
         self._sock.close()
-        if path:
+        if self._is_ours and isinstance(self.address, UnixAddress):
             try:
-                os.unlink(path)
+                os.unlink(self.address.path)
             except OSError:
                 pass  # somebody else removed it
 

@@ -1,8 +1,8 @@
 """A request on its way: what the parts of the relay know of it together, handed from exchange to attempt."""
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from ocr_tcp_lb.balance.lease import Lease, Outcome
+from ocr_tcp_lb.balance.lease import Lease
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.gathering import passes_expectation
 from ocr_tcp_lb.relay.held_body import HeldBody
@@ -11,9 +11,6 @@ from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.upload import Upload
 from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.wire.head import RequestHead
-
-# What a reply's class of status says of its backend: 4xx is the client's doing and teaches nothing about speed.
-OUTCOMES: Final = {4: Outcome.CLIENT_ERROR, 5: Outcome.SERVER_ERROR}
 
 
 def own_fields(record: Record, answered_at: float) -> bytes:
@@ -46,7 +43,7 @@ def debug_fields(record: Record) -> bytes:
 class Request:
     """Who asks, what for, with which body, and the record that is being filled in."""
 
-    __slots__ = ("_hub", "client", "head", "lease", "record", "upload")
+    __slots__ = ("_hub", "client", "deadline", "head", "lease", "passes_expectation", "record", "upload")
 
     def __init__(self, hub: Hub, client: Client, head: RequestHead, upload: HeldBody | Upload, record: Record) -> None:
         self._hub = hub
@@ -55,11 +52,8 @@ class Request:
         self.upload = upload
         self.record = record
         self.lease: Lease | None = None  # of the attempt that is under way
-
-    @property
-    def passes_expectation(self) -> bool:
-        """Whether `Expect: 100-continue` is the backend's to answer."""
-        return passes_expectation(self._hub, self.head)
+        self.deadline: float | None = None  # when the answer is of no more use
+        self.passes_expectation = passes_expectation(hub, head)  # `Expect: 100-continue` is the backend's to answer
 
     @property
     def may_run_twice(self) -> bool:

@@ -45,7 +45,7 @@ class Runner:
         self.connected_at = 0.0
         self._hub = hub
         self._request = request
-        self._upstream = hub.upstreams[lease.backend.name]
+        self._upstream = hub.upstream_of(lease.backend)
         self._on_news = on_news
         self._is_abandoned = False
         self._connection: BackendConnection | None = None
@@ -135,6 +135,7 @@ class Runner:
         """A new connection: one that was idle may be stale, and to find that out is not worth it here."""
         self._allow(self._hub.timeouts.connect_s)
         connection = await connect(self._upstream, self.wakeup, lambda: self.expired)
+        connection.is_introduced = self._upstream.introduces_clients
         self.connected_at = time.monotonic()
         return connection
 

@@ -94,20 +94,22 @@ class Session:
             return await self._exchange(ride)
         if ride.unsent:
             await self._deliver(ride)
-        if not ride.persists and (client.inbox or client.channel.readable):
+        if not (ride.persists or client.channel.is_closed) and (client.inbox or client.channel.readable):
             await linger(client)
         return ride.persists
 
     async def _deliver(self, ride: Ride) -> None:
         """Wait for a client that reads slowly."""
-        client, ending = self._client, "cancelled"
+        client, ending, idle_s = self._client, "cancelled", self._hub.timeouts.idle_s
         try:
-            client.allow(self._hub.timeouts.idle_s)
-            await send_all(client, ride.unsent)
+            client.allow(idle_s)
+            await send_all(client, ride.unsent, idle_s)
             ending = "ok"
         except ClientGone:
             ending = "client_left"
         finally:
+            if ending != "ok":
+                client.break_off()  # a reply that was cut must not look like one that ended
             ride.end(ending)
 
     async def _refuse(self, error: RequestError) -> None:

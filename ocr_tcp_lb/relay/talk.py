@@ -20,17 +20,23 @@ async def wait_readable(client: Client) -> bool:
     return True
 
 
-async def send_all(client: Client, data: bytes) -> None:
-    """Send all of it, within the deadline; raises ClientGone when that cannot be."""
+async def send_all(client: Client, data: bytes, idle_s: float | None = None) -> None:
+    """Send all of it, within the deadline, which `idle_s` renews whenever the client takes something.
+
+    Raises ClientGone when that cannot be.
+    """
     channel = client.channel
     left = memoryview(data)
     while True:
         try:
-            left = left[channel.send(left) :]
+            sent = channel.send(left)
         except OSError as error:
             raise ClientGone(str(error)) from error
+        left = left[sent:]
         if not left:
             return
+        if sent and idle_s is not None:
+            client.allow(idle_s)
         while not channel.writable:
             if client.expired:
                 raise ClientGone("the client does not read")

@@ -14,7 +14,7 @@ from ocr_tcp_lb.relay.introduction import header_for
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.talk import carry
 from ocr_tcp_lb.relay.tunnel import Tunnel
-from ocr_tcp_lb.relay.upstream import BackendConnection
+from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
 from ocr_tcp_lb.relay.waiting import obtain
 
 log = logging.getLogger(__name__)
@@ -72,8 +72,9 @@ class TcpSession:
         record.backend = lease.backend.name
         outcome = Outcome.CLIENT_LEFT
         try:
-            introduction = header_for(self._client, self._hub.upstreams[lease.backend.name].config.send_proxy)
-            connection = await self._connect(lease.backend.name)
+            upstream = self._hub.upstream_of(lease.backend)
+            introduction = header_for(self._client, upstream.config.send_proxy)
+            connection = await self._connect(upstream)
             self._hub.prove(lease)
             self._hub.begin_reply(lease)
             try:
@@ -89,10 +90,10 @@ class TcpSession:
             raise failure.as_refusal() from failure
         return False
 
-    async def _connect(self, name: str) -> BackendConnection:
+    async def _connect(self, upstream: Upstream) -> BackendConnection:
         client = self._client
         client.allow(self._hub.timeouts.connect_s)
-        return await connect(self._hub.upstreams[name], client.wakeup, lambda: client.expired)
+        return await connect(upstream, client.wakeup, lambda: client.expired)
 
     async def _pass_on(self, connection: BackendConnection, introduction: bytes) -> Outcome:
         client, record = self._client, self._record

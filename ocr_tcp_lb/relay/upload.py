@@ -15,7 +15,7 @@ from ocr_tcp_lb.relay.readiness import Buffer, Channel
 from ocr_tcp_lb.relay.reservoir import FRONT_BYTES, SMALLEST_BYTES, Reservoir, Reservoirs
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.wire.chunked import ChunkedBody
-from ocr_tcp_lb.wire.errors import RequestError
+from ocr_tcp_lb.wire.errors import too_large
 from ocr_tcp_lb.wire.head import Framing, RequestHead
 
 SMALL_SLAB_BYTES = 16 * KIB  # so much memory at a time for a body that drips in
@@ -242,15 +242,15 @@ class Upload:
         if self._flow is None:
             self._flow = self._stream(backend, pipes)
         more = self._flow.pump()
-        if self._chunked is not None and self._chunked.body_bytes > self._limit:
-            raise too_large(self._limit)
         if self._flow.done:
             self.over = True
             self._surplus = self._flow.surplus
         return more
 
     def _stream(self, backend: Channel, pipes: Pipes) -> Flow:
-        flow = Flow(self.client, backend, pipes, self._framing, left=self._left, chunked=self._chunked)
+        flow = Flow(
+            self.client, backend, pipes, self._framing, left=self._left, chunked=self._chunked, limit=self._limit
+        )
         self._let_go()  # streamed bytes cannot be sent twice, so the gathered ones need not be kept
         return flow
 
@@ -272,8 +272,3 @@ class Upload:
             self._let_go()
         if self._flow is not None:
             self._flow.close()
-
-
-def too_large(limit: int) -> RequestError:
-    """What a body over the limit is refused with."""
-    return RequestError(413, "body_too_large", f"the body is larger than the limit of {limit} bytes")

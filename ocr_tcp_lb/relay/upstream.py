@@ -29,7 +29,7 @@ MOST_IDLE: Final = 512  # connections kept to one backend
 class BackendConnection(Fires):
     """One connection to a backend; while idle, it is its own wake-up: whatever happens to it then ends it."""
 
-    __slots__ = ("bytes_received", "bytes_sent", "channel", "idle_since", "upstream")
+    __slots__ = ("bytes_received", "bytes_sent", "channel", "idle_since", "is_introduced", "upstream")
 
     def __init__(self, upstream: "Upstream", channel: Channel) -> None:
         self.upstream = upstream
@@ -37,6 +37,7 @@ class BackendConnection(Fires):
         self.bytes_sent = 0  # in the exchanges that ended well
         self.bytes_received = 0  # the same; -1: nobody counted them
         self.idle_since = 0.0
+        self.is_introduced = False  # as one client's, by a PROXY header: it must not serve another
 
     @property
     def is_fresh(self) -> bool:

@@ -16,10 +16,13 @@ async def wait(claim: Claim, *, watch_client: bool) -> Lease:
     """Wait in the queue for a lease; raises as `Claim.look_around` does, and leaves the queue then."""
     client = claim.client
     client.allow(claim.time_left_s())
+    claim.set_alarm()
     try:
         while claim.lease is None:
             claim.look_around(watch_client=watch_client)
             await client.wakeup
+        if watch_client:
+            client.notice_departure()
     except BaseException:
         claim.give_up()
         raise

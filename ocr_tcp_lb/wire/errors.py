@@ -53,6 +53,11 @@ def bad_request(message: str) -> RequestError:
     return RequestError(400, "bad_request", message)
 
 
+def too_large(limit: int) -> RequestError:
+    """Make what a body over the limit is refused with."""
+    return RequestError(413, "body_too_large", f"the body is larger than the limit of {limit} bytes")
+
+
 def bad_reply(message: str) -> ReplyError:
     """Make the plain 502."""
     return ReplyError(502, "bad_reply", message)

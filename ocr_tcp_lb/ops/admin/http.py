@@ -112,9 +112,16 @@ class Http:
             await _linger(reader, writer)
             return
         if request is not None:
-            reply = self._answer(request)
+            reply = self._answer_safely(request)
             writer.write(_message(connection, reply, head_only=request.method == "HEAD"))
             await writer.drain()
+
+    def _answer_safely(self, request: Request) -> Reply:
+        try:
+            return self._answer(request)
+        except Exception:
+            log.exception("unexpected error on %s", request.path)
+            return error_reply(500, "internal_error", "a mistake of the balancer's; its log says more")
 
     async def close(self) -> None:
         """End all connections."""
@@ -156,7 +163,7 @@ def _request(head: h11.Request, body: bytes) -> Request:
     except ValueError as error:
         raise _Refused(error_reply(400, "bad_request", "the target cannot be read")) from error
     fields = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
-    if target.netloc:
+    if target.scheme and target.netloc:
         fields["host"] = target.netloc  # RFC 9112, 3.2.2: of an absolute target, it counts instead
     return Request(head.method.decode("ascii"), target.path, query, fields, body)
 

@@ -12,7 +12,7 @@ from ocr_tcp_lb.ops.admin.gate import AdminError, Gate
 from ocr_tcp_lb.ops.admin.http import READ_BYTES, Http
 from ocr_tcp_lb.ops.admin.site import Site
 from ocr_tcp_lb.ops.monitor import Monitor
-from ocr_tcp_lb.relay.listener import BACKLOG, ListenError, open_listeners
+from ocr_tcp_lb.relay.listener import BACKLOG, ListenError, address_of, open_listeners
 
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -25,12 +25,6 @@ def bind(address: Address) -> list[socket.socket]:
         reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
         what_to_do = "choose another --admin, or --admin off"
         raise AdminError(f"cannot listen on {address} for the status page: {reason}; {what_to_do}") from error
-
-
-def address_of(sock: socket.socket) -> Address:
-    """Where a socket listens, with the real port."""
-    name = sock.getsockname()
-    return UnixAddress(name) if sock.family == socket.AF_UNIX else TcpAddress(name[0], name[1])
 
 
 def demand_token(sockets: Sequence[socket.socket], token: str) -> None:
