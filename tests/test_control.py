@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from relay.support import GET, House, Peer, ScriptedBackend, reply, until
+from hostile.steps import few_turns
+from relay.support import GET, OK, House, Peer, ScriptedBackend, pattern, post, reply, until
 
 from ocr_tcp_lb.config import Config, QueueConfig, TcpAddress
 from ocr_tcp_lb.control import VERBS, ControlError, Operator
@@ -252,3 +253,95 @@ async def test_a_hundred_reloads_under_load_lose_nothing_and_leave_nothing(scene
     scene.lb.hub.review()
     assert sorted(scene.lb.hub.upstreams) == ["b1", "b2"]
     assert len(scene.lb.hub._leaving) == 0
+
+
+# Reloads in the middle of things
+
+
+async def test_sockets_of_systemd_stay_whatever_the_file_says(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    ours = scene.lb.address
+    operator = Operator(scene.lb.hub, scene.lb.server, scene.load, owns_listeners=False)
+    scene.lb.hub.config = replace(scene.lb.hub.config, listen=(TcpAddress("127.0.0.2", 0),))
+    scene.want(listen=(TcpAddress("127.0.0.3", 0),))
+    operator.reload()
+    assert "a change of listen needs a restart" in caplog.text
+    assert scene.lb.server.addresses == [ours]
+    assert await scene.served_by() == {b"b1", b"b2"}
+
+
+async def test_lower_limit_is_for_requests_to_come(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend.config("b1", concurrency=1)])
+    client = await lb.client()
+    await client.send(GET)
+    peer = await backend.accept()
+    await peer.read_message()
+    await peer.send(OK)
+    await client.read_message()
+    await client.send(post(pattern(1000)))
+    await peer.read_message()
+    wanted = replace(lb.hub.config, limits=replace(lb.hub.limits, body_bytes=100))
+    Operator(lb.hub, lb.server, lambda: wanted).reload()
+    await peer.send(OK[:-1])  # not whole: the express lane hands over
+    await few_turns()
+    await peer.send(OK[-1:])
+    assert (await client.read_message()).status == 200
+    await client.send(post(pattern(1000)))
+    assert (await client.read_message()).status == 413
+    assert lb.in_flight() == 0
+
+
+@pytest.mark.parametrize("end", [OK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
+async def test_connections_of_a_replaced_backend_are_not_its_successors(house: House, end: bytes) -> None:
+    old, new = house.backend(), house.backend()
+    new.answer(lambda request: reply(b"new"))
+    lb = house.balancer([old.config("b1")])
+    client = await lb.client()
+    await client.send(GET)
+    peer = await old.accept()
+    await peer.read_message()
+    await peer.send(OK)
+    await client.read_message()
+    await client.send(GET)
+    await peer.read_message()
+    wanted = replace(lb.hub.config, backends=(new.config("b1"),))
+    Operator(lb.hub, lb.server, lambda: wanted).reload()
+    await peer.send(end)
+    assert (await client.read_message()).status == 200
+    await client.send(GET)
+    assert (await client.read_message()).body == b"new"
+    assert await peer.ended(), "nobody keeps it"
+
+
+async def test_connection_that_was_introduced_serves_nobody_else_though_no_header_is_asked_for_now(
+    house: House,
+) -> None:
+    backend = house.backend()
+    config = backend.config("b1", send_proxy=1)
+    lb = house.balancer([config])
+    client = await lb.client()
+    await client.send(GET)
+    peer = await backend.accept()
+    await peer.read_until(b"\r\n")
+    await peer.read_message()
+    wanted = replace(lb.hub.config, backends=(replace(config, send_proxy=None),))
+    Operator(lb.hub, lb.server, lambda: wanted).reload()
+    await peer.send(OK)
+    assert (await client.read_message()).status == 200
+    await until(lambda: lb.in_flight() == 0)
+    assert not lb.hub.upstreams["b1"]._idle
+    assert await peer.ended()
+
+
+async def test_who_is_ending_does_not_reload(scene: Scene) -> None:
+    scene.lb.hub.is_draining = True
+    with pytest.raises(ControlError, match="ending"):
+        scene.operator.reload()
+
+
+async def test_host_that_cannot_be_resolved_refuses_the_reload(scene: Scene) -> None:
+    assert isinstance(scene.lb.address, TcpAddress)
+    scene.want(listen=(TcpAddress("no-such-host.invalid", scene.lb.address.port),))
+    with pytest.raises(ListenError, match="no-such-host"):
+        scene.operator.reload()
+    assert await scene.served_by() == {b"b1", b"b2"}

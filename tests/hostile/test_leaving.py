@@ -1,11 +1,14 @@
 """Clients that end their sending half, or leave, in every phase of an exchange."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from relay.support import GET, OK, Balancer, House, Peer, Stuffed, pattern, post, reply, until
 
 from ocr_tcp_lb.config import Limits, Timeouts
+from ocr_tcp_lb.relay import attempt
+from ocr_tcp_lb.relay.failures import ClientGone
 
 from .steps import few_turns, in_computation
 
@@ -221,3 +224,66 @@ async def test_slot_of_a_ghost_is_free_as_soon_as_its_reply_begins(house: House,
     await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + pattern(size))
     async with asyncio.timeout(1):
         await until(lambda: lb.in_flight() == 0)
+
+
+async def test_half_closed_client_that_leaves_late_costs_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocr_tcp_lb.relay.client.LOOKED_AFTER_S", (0.01, 0.02))
+    lb, first, peer = await in_computation(house)
+    second = await lb.client()
+    await second.send(GET)
+    second.finish()
+    await until(lambda: lb.waiting == 1)
+    await until(lambda: any(one.ahead for one in lb.server._clients))
+    began = lb.hub.loop.time()
+    await until(lambda: lb.hub.loop.time() - began > 0.1)  # long after the first looks
+    assert lb.waiting == 1, "nobody has left"
+    second.close()  # with the byte that went ahead unread: a reset
+    await until(lambda: lb.waiting == 0)
+    await peer.send(OK)
+    await first.read_message()
+
+
+async def test_ghost_keeps_its_slot_through_a_drain_while_somebody_waits_for_it(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend.config("b1", concurrency=1)])
+    first, second = await lb.client(), await lb.client()
+    await first.send(GET)
+    peer = await backend.accept()
+    await peer.read_message()
+    await second.send(GET)
+    await until(lambda: lb.waiting == 1)
+    first.reset()
+    drain = asyncio.ensure_future(lb.server.drain(5.0))
+    await few_turns()
+    assert (lb.in_flight(), lb.waiting) == (1, 1)
+    assert not backend.has_caller()
+    await peer.send(OK)
+    peer = await backend.accept()
+    await peer.read_message()
+    await peer.send(OK)
+    assert (await second.read_message()).status == 200
+    assert await drain == 0
+
+
+async def test_client_that_leaves_before_a_retry_is_sent_leaves_no_ghost(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening_of, calls = attempt.opening_of, []
+
+    def once(*about: Any) -> bytes:
+        calls.append(about)
+        if len(calls) > 1:
+            raise ClientGone("it is reset while the second backend accepts")
+        return opening_of(*about)
+
+    monkeypatch.setattr(attempt, "opening_of", once)
+    backends = house.backend(), house.backend()
+    lb = house.balancer(backends)
+    client = await lb.client()
+    await client.send(GET)
+    peer = await backends[0].accept()
+    await peer.read_message()
+    peer.close()
+    await backends[1].accept()
+    assert (await lb.record()).ending == "client_left"
+    assert lb.in_flight() == 0

@@ -1,9 +1,23 @@
 """A stream that was cut never looks as if it had ended, whoever cut it: the client, the backend or the balancer."""
 
 import asyncio
+import socket
 
 import pytest
-from relay.support import GET, Balancer, House, Peer, Stuffed, pattern, post, replaces_a_part, reply, until
+from relay.support import (
+    GET,
+    OK,
+    Balancer,
+    House,
+    Peer,
+    Stuffed,
+    chunked,
+    pattern,
+    post,
+    replaces_a_part,
+    reply,
+    until,
+)
 
 from ocr_tcp_lb.config import Limits, Timeouts
 
@@ -12,6 +26,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
 LARGE = 30_000_000
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 async def in_reply(house: House, request: bytes, begin: bytes, **config: object) -> tuple[Balancer, Peer, Peer]:
@@ -192,3 +207,38 @@ async def test_upgraded_connection_is_not_lingered_on(house: House) -> None:
     await lb.record()
     assert (await client.read_to_end())[1] == "reset"
     await until(lambda: lb.server.connections == 0)
+
+
+async def test_chunked_body_over_the_limit_never_reaches_a_backend_whole(house: House) -> None:
+    backend = house.backend()
+    limits = Limits(body_bytes=100_000, request_buffer_bytes=50_000)
+    lb = house.balancer([backend], limits=limits)
+    client = await lb.client()
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    await client.send(head + chunked(pattern(60_000))[: -len(LAST_CHUNK)])
+    peer = await backend.accept()
+    await peer.read_until(b"\r\n\r\n")
+    await client.send(chunked(pattern(41_000)))  # the end is there with what is too much
+    assert (await client.read_message()).status == 413
+    got, _ = await peer.read_to_end()
+    assert not got.endswith(LAST_CHUNK)
+
+
+async def test_small_reply_that_its_client_does_not_read_in_time_is_reset(house: House) -> None:
+    """Small enough for the express lane."""
+    backend = house.backend()
+    lb = house.balancer([backend], timeouts=Timeouts(idle_s=0.1))
+    client = await lb.client(receive_buffer=4096)
+    await client.send(GET)
+    peer = await backend.accept()
+    await peer.read_message()
+    await peer.send(OK)
+    await client.read_message()
+    (served,) = lb.server._clients
+    served.channel.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    await client.send(GET)
+    await peer.read_message()
+    await peer.send(reply(pattern(60_000)))
+    assert (await lb.record(1)).ending == "client_left"
+    got, ending = await client.read_to_end()
+    assert (len(got) < 60_000, ending) == (True, "reset")

@@ -1,11 +1,12 @@
 """A request's way to a backend: its place in the queue, its lease, and giving both back."""
 
 import asyncio
+import time
 
 import pytest
 
 from ocr_tcp_lb.balance.lease import Outcome
-from ocr_tcp_lb.config import BackendConfig, FairBy, QueueConfig
+from ocr_tcp_lb.config import BackendConfig, FairBy, QueueConfig, Timeouts
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal
@@ -234,5 +235,28 @@ async def test_retry_after_is_bounded_when_nobody_knows(house: House) -> None:
     with pytest.raises(Refusal) as refusal:
         claim_of(table).ask()
     assert refusal.value.retry_after_s == 600
+    table.holder.settle(Outcome.SERVED)
+    table.close()
+
+
+async def test_time_at_a_backend_is_no_waiting(house: House) -> None:
+    table = Table(house, queue=QueueConfig(timeout_s=10.0))
+    lease = table.holder.lease
+    assert lease is not None
+    lease.granted_at -= 3600.0
+    table.holder.arrived_at -= 3601.0
+    table.holder.settle(Outcome.BROKE)
+    assert table.holder.time_left_s() == pytest.approx(9.0, abs=0.5)
+    table.close()
+
+
+async def test_deadline_is_kept_to_the_millisecond_and_the_queue_time_out_told_from_it(house: House) -> None:
+    table = Table(house, queue=QueueConfig(timeout_s=60.0), timeouts=Timeouts(connect_s=60.0, head_s=60.0))
+    table.claim.deadline = time.monotonic() + 0.02
+    assert table.claim.ask() is None
+    with pytest.raises(Refusal) as refusal:
+        await driven(table.client.wakeup, wait_for(table.claim, watch_client=True))
+    assert time.monotonic() - table.claim.deadline < 0.1, "the sweep alone would take 0.25 s"
+    assert refusal.value.code == "deadline_unmet"
     table.holder.settle(Outcome.SERVED)
     table.close()

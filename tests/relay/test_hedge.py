@@ -356,3 +356,19 @@ async def test_many_hedged_requests_leave_nothing_behind(house: House) -> None:
         assert (await client.read_message()).body in (b"one", b"two")
     await scene.freed()
     assert [record.status for record in lb.records] == [200] * 20
+
+
+async def test_connection_of_a_backend_that_was_replaced_is_not_its_successors(house: House) -> None:
+    scene = Scene(house)
+    await scene.begin()
+    successor = house.backend()
+    successor.answer(lambda request: reply(b"successor"))
+    hub = scene.lb.hub
+    hub.replace(hub.fleet.backends[0], successor.config("b1", concurrency=1))
+    await scene.first.send(reply(b"one"))
+    assert (await scene.client.read_message()).body == b"one"
+    await scene.second.send(reply(b"two"))
+    await scene.freed()
+    assert hub.upstreams["b1"].config.port == successor.port
+    assert not hub.upstreams["b1"]._idle
+    assert await scene.first.ended()

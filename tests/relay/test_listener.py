@@ -224,3 +224,18 @@ async def test_closing_removes_the_socket_file(tmp_path: Path) -> None:
     assert door.listener.address == UnixAddress(str(path))
     door.close()
     assert not path.exists()
+
+
+def test_path_of_somebody_who_has_no_time_is_in_use(tmp_path: Path) -> None:
+    """A stopped process with a full backlog: asking it must not block."""
+    path = str(tmp_path / "full")
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(path)
+        taken.listen(0)
+        waiting = [socket.socket(socket.AF_UNIX) for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(path)
+        with pytest.raises(ListenError, match="already in use"):
+            open_listeners([UnixAddress(path)])
+        close(waiting)

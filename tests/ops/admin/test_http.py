@@ -1,6 +1,7 @@
 """Messages of the admin listener: read as HTTP, bounded in size, number and time."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from relay.support import House, until
@@ -75,3 +76,30 @@ async def test_connection_that_says_nothing_ends_by_itself(house: House, monkeyp
     monkeypatch.setattr(http, "EXCHANGE_S", 0.05)
     async with watched(house.balancer([house.backend()])) as admin:
         assert await raw(admin.address, b"GET / HT") == b""
+
+
+async def test_target_of_two_slashes_does_not_say_whom_it_is_for(house: House) -> None:
+    """A page on a name that was rebound to this address may send such a path (and no browser sends whole URLs)."""
+    async with watched(house.balancer([house.backend()])) as admin:
+        got = await raw(admin.address, b"GET //localhost/status.json HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+        whole = await raw(admin.address, b"GET http://localhost/healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+    assert got.startswith(b"HTTP/1.1 421 ")
+    assert whole.startswith(b"HTTP/1.1 200 "), "RFC 9112, 3.2.2: an absolute target counts instead of Host"
+
+
+async def test_mistake_of_ours_is_answered_and_told(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watched(house.balancer([house.backend()])) as admin:
+        monkeypatch.setattr(admin.listener._served[0], "_answer", lambda request: Path("/nowhere").read_bytes())
+        got = await admin.ask("/healthz")
+    assert (got.status, got.json["error"]["code"]) == (500, "internal_error")
+    assert "FileNotFoundError" in caplog.text
+    caplog.clear()
+
+
+async def test_pages_are_shown_to_the_end_of_a_drain(house: House) -> None:
+    lb = house.balancer([house.backend()])
+    async with watched(lb) as admin:
+        await lb.server.drain(0.0)
+        assert [(await admin.ask(path)).status for path in ("/", "/status.json", "/metrics")] == [200, 200, 200]
