@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import platform
 import random
 import signal
@@ -133,7 +134,7 @@ async def _serve(
         server = Server(hub, doors.clients, owns_files=doors.owns_clients)
         ending.callback(server.cut_off)  # whom a start that fails has let in
         operator = Operator(hub, server, load, owns_listeners=doors.owns_clients)
-        loop.add_signal_handler(signal.SIGHUP, _reload, operator, notifier)
+        loop.add_signal_handler(signal.SIGHUP, _hang_up_or_reload, terminals(), stop, operator, notifier)
         announce(config, loop_name, server.addresses, from_systemd=not doors.owns_clients)
         if intake is not None and doors.admin:
             about = About(ocr_tcp_lb.__version__, loop_name, platform.python_version(), config.mode, time.time())
@@ -238,8 +239,21 @@ class Stop:
         await self._insisted.wait()
 
 
+def terminals() -> Sequence[int]:
+    """Our standard streams that are a terminal's."""
+    return [fd for fd in (0, 1, 2) if os.isatty(fd)]
+
+
+def _hang_up_or_reload(had: Sequence[int], stop: Stop, operator: Operator, notifier: Notifier) -> None:
+    """SIGHUP: the terminal we had was closed, or somebody wants a reload."""
+    if had and not terminals():
+        stop.signal("SIGHUP, and the terminal is gone")
+    else:
+        _reload(operator, notifier)
+
+
 def _reload(operator: Operator, notifier: Notifier) -> None:
-    """SIGHUP: a configuration with faults is refused, and the old one runs on."""
+    """Read the configuration again; one with faults is refused, and the old one runs on."""
     notifier.reloading()
     status = "not reloaded, the old configuration runs on: see the log"
     try:

@@ -1,10 +1,14 @@
 """The program as a process: it starts, says so, drains at the first signal and ends at the second."""
 
 import contextlib
+import fcntl
+import os
+import pty
 import signal
 import socket
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -206,3 +210,30 @@ def test_running_out_of_descriptors_ends_nothing(backend: socket.socket) -> None
         assert program.end() == 0
     finally:
         program.close()
+
+
+def test_closed_terminal_ends_it() -> None:
+    """As closing a window does: the terminal hangs up, and everybody on it gets SIGHUP."""
+    master, slave = pty.openpty()
+    words = [sys.executable, "-m", "ocr_tcp_lb", "--listen", "127.0.0.1:0", "--admin", "off", "--health-interval", "0"]
+    process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, preexec_fn=own)
+    os.close(slave)
+    said = b""
+    while b"listening on" not in said:
+        said += os.read(master, 4096)
+    os.close(master)
+    assert process.wait(PATIENCE_S) == 0
+
+
+def own() -> None:
+    """Make standard input the controlling terminal of the new session."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def test_hang_up_without_a_terminal_is_a_reload() -> None:
+    program = Program()
+    program.port()
+    program.process.send_signal(signal.SIGHUP)
+    program.hear("reloaded")
+    program.process.terminate()
+    assert program.end() == 0

@@ -74,6 +74,11 @@ class Fleet:
         return min(self._care.trial_at, self._hold_until)
 
     @property
+    def is_ready(self) -> bool:
+        """Whether a request that came now could be expected to be served, if not at once."""
+        return any(backend.is_in_service and backend.health.gives_hope for backend in self.backends)
+
+    @property
     def waiting(self) -> int:
         """How many tickets wait."""
         return self._queue.count

@@ -119,6 +119,11 @@ class Health:
         self._checks_failed = 0  # in a row
         self._was_well = False  # by a health check
 
+    @property
+    def gives_hope(self) -> bool:
+        """Whether a request that comes now may well be served; not on a trial that the last check speaks against."""
+        return self.state is State.UP or (self.state is State.TRIAL and not self._checks_failed)
+
     def take_trial(self) -> None:
         """Let nobody else through until the trial's outcome is noted."""
         assert self.takes_requests, "one trial at a time"

@@ -68,12 +68,12 @@ class Monitor:
     @property
     def is_ready(self) -> bool:
         """Whether a request that came now would be taken and could be served."""
-        return not self.hub.is_draining and any(backend.is_in_service for backend in self.hub.fleet.backends)
+        return not self.hub.is_draining and self.hub.fleet.is_ready
 
     def summary(self) -> str:
         """One line for `systemctl status`; it changes only when something did that matters."""
         backends = self.hub.fleet.backends
-        in_service = sum(backend.is_in_service for backend in backends)
+        in_service = sum(backend.is_in_service and backend.health.gives_hope for backend in backends)
         waiting = f", {self.hub.fleet.waiting} waiting" if self.hub.fleet.waiting else ""
         return f"{in_service} of {len(backends)} backends in service{waiting}"
 

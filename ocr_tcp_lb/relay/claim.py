@@ -98,6 +98,8 @@ class Claim(Ticket):
         waited_s = time.monotonic() - self.arrived_at - self._at_work_s
         if self.deadline is not None and waited_s < self._hub.config.queue.timeout_s:
             return self._refusal("deadline_unmet", "the answer would come later than the request's deadline")
+        if not self._hub.fleet.is_ready:
+            return self._refusal("no_backend", "no backend can be reached")
         return self._refusal("queue_timeout", "no backend became free in time")
 
     def _refusal(self, code: str, message: str) -> Refusal:

@@ -221,3 +221,17 @@ def test_what_a_failed_check_has_put_off_is_not_brought_forward() -> None:
     health.note_check(False, 1.0, 30.0)
     health.hasten(2.0)
     assert health.retry_at == 31.0
+
+
+def test_a_trial_gives_hope_unless_the_last_check_failed() -> None:
+    health, rng = Health(), random.Random(1)
+    health.move(health.note(Outcome.CONNECT_FAILED), 0.0, rng)
+    assert not health.gives_hope
+    health.move(Event.BACKOFF_OVER, 1.0, rng)
+    assert health.gives_hope, "nothing is known; without a request it would never be"
+    health.move(health.note_check(False, 1.0, 0.0), 1.0, rng)
+    health.move(Event.BACKOFF_OVER, 3.0, rng)
+    assert health.state is State.TRIAL
+    assert not health.gives_hope
+    health.move(health.note_check(True, 4.0, 0.0), 4.0, rng)
+    assert health.gives_hope

@@ -48,6 +48,7 @@ def test_no_service_up_is_said_in_json_after_the_queue_timeout(start_balancer: S
     assert int(reply.headers["Retry-After"]) >= 1
     error = reply.json()["error"]
     assert set(error) == {"code", "message", "request_id"}
+    assert error["code"] == "no_backend", "nobody is busy: nobody is there"
 
 
 def test_body_over_the_limit_is_refused_and_reaches_nobody(start_balancer: StartBalancer, trio: list[str]) -> None:

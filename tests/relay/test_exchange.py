@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 
@@ -551,3 +552,19 @@ async def test_phases_are_those_of_the_last_attempt(house: House) -> None:
     record = await lb.record()
     assert record.backend == "b2"
     assert record.connected == 0.0 or record.connected >= record.leased
+
+
+async def test_error_that_comes_after_the_deadline_is_the_backends_own(house: House) -> None:
+    """Nobody else may be asked any more, so there is no reason to keep it from the client."""
+    backends = house.backend(), house.backend()
+    lb = house.balancer(backends)
+    client = await lb.client()
+    asked = time.monotonic()
+    await client.send(GET[:-2] + b"X-Request-Deadline-Ms: 50\r\n\r\n")
+    peer = await backends[0].accept()
+    await peer.read_message()
+    await until(lambda: time.monotonic() - asked > 0.06)
+    await peer.send(reply(b"too dark", status=b"503 Service Unavailable"))
+    got = await client.read_message()
+    assert (got.status, got.body) == (503, b"too dark")
+    assert not backends[1].has_caller()
