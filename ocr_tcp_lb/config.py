@@ -189,6 +189,7 @@ class Config:
     )
     mode: Mode = "http"
     policy: PolicyName = "queue"
+    concurrency: Concurrency = "auto"  # of backends that do not say their own, also of those that join later
     queue: QueueConfig = field(default_factory=QueueConfig)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)

@@ -76,6 +76,7 @@ class Operator:
         wanted = self._load()
         held = [name for name in FIXED if getattr(wanted, name) != getattr(self._hub.config, name)]
         held += [] if self._owns_listeners or wanted.listen == self._hub.config.listen else ["listen"]
+        self._demand_limits(wanted.backends)
         old = self._hub.config
         config = replace(wanted, **{name: getattr(old, name) for name in held})
         if self._owns_listeners:
@@ -85,6 +86,14 @@ class Operator:
         for name in held:
             log.warning("reload: a change of %s needs a restart", name.replace("_", "-"))
         return f"reloaded; {changed}"
+
+    def _demand_limits(self, backends: Sequence[BackendConfig]) -> None:
+        """See that no limit would have to be learned from connections, which cannot be; see `app.policy_in_effect`."""
+        hub = self._hub
+        if hub.config.mode == "tcp" and hub.fleet.policy_name == "queue":
+            for backend in backends:
+                if backend.concurrency == "auto":
+                    raise ControlError(f"in TCP mode {backend.name} needs concurrency=N, as the others have it")
 
     def _renew_backends(self, wanted: Sequence[BackendConfig]) -> str:
         """Make these the backends: same name and address is the same one, whatever else was changed about it."""
@@ -130,6 +139,9 @@ class Operator:
         names = {backend.name for backend in self._hub.fleet.backends}
         free = next(f"b{n}" for n in range(1, len(names) + 2) if f"b{n}" not in names)
         config = read_backend(text, free)
+        if config.concurrency == "auto":
+            config = replace(config, concurrency=self._hub.config.concurrency)
+        self._demand_limits([config])
         if config.name in names:
             raise ControlError(f"the name {config.name} is taken")
         self._hub.add(config)

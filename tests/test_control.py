@@ -345,3 +345,23 @@ async def test_host_that_cannot_be_resolved_refuses_the_reload(scene: Scene) -> 
     with pytest.raises(ListenError, match="no-such-host"):
         scene.operator.reload()
     assert await scene.served_by() == {b"b1", b"b2"}
+
+
+async def test_added_backend_has_the_concurrency_that_all_others_have(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend.config("b1", concurrency=4)], concurrency=4, mode="tcp")
+    operator = Operator(lb.hub, lb.server)
+    operator.do(["add", "http://127.0.0.1:1/"])
+    operator.do(["add", "http://127.0.0.1:2/,concurrency=2"])
+    assert [one.limit for one in lb.hub.fleet.backends] == [4, 4, 2]
+
+
+async def test_limit_that_would_have_to_be_learned_from_connections_is_refused(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend.config("b1", concurrency=4)], mode="tcp")
+    wanted = replace(lb.hub.config, backends=(backend.config("b1"),))
+    operator = Operator(lb.hub, lb.server, lambda: wanted)
+    for words in (["add", "http://127.0.0.1:1/"], ["reload"]):
+        with pytest.raises(ControlError, match="needs concurrency=N"):
+            operator.do(words)
+    assert [one.limit for one in lb.hub.fleet.backends] == [4]

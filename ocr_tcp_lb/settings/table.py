@@ -148,7 +148,7 @@ OPTIONS: tuple[Option, ...] = (
         CONCURRENCY,
         "Who serves next",
         "requests at once on each backend that does not say its own",
-        default="auto",
+        "concurrency",
     ),
     Option(
         "queue-size",
