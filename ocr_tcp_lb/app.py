@@ -259,9 +259,8 @@ def _reload(operator: Operator, notifier: Notifier) -> None:
     try:
         status = operator.reload()
         log.info("%s", status)
-    except LoadBalancerError as error:
-        for line in str(error).splitlines():
-            log.error("not reloaded: %s", line)
+    except LoadBalancerError:
+        pass  # the operator's log has it
     finally:
         notifier.ready(status)  # or systemd would wait for it
 

@@ -68,7 +68,15 @@ class Operator:
         return done
 
     def reload(self) -> str:
-        """Apply the configuration as it now is; raises with nothing changed if it has faults."""
+        """Apply the configuration as it now is; logs and raises with nothing changed if it has faults."""
+        try:
+            return self._reload()
+        except LoadBalancerError as error:
+            for line in str(error).splitlines():
+                log.error("not reloaded: %s", line)
+            raise
+
+    def _reload(self) -> str:
         if self._load is None:
             raise ControlError("there is no configuration to read again")
         if self._hub.is_draining:
@@ -85,7 +93,9 @@ class Operator:
         changed = self._renew_backends(config.backends)
         for name in held:
             log.warning("reload: a change of %s needs a restart", name.replace("_", "-"))
-        return f"reloaded; {changed}"
+        waits = f"; a change of {', '.join(held).replace('_', '-')} needs a restart" if held else ""
+        listens = f"; listening on {', '.join(map(str, self._server.addresses))}" if config.listen != old.listen else ""
+        return f"reloaded; {changed}{listens}{waits}"
 
     def _demand_limits(self, backends: Sequence[BackendConfig]) -> None:
         """See that no limit would have to be learned from connections, which cannot be; see `app.policy_in_effect`."""

@@ -180,10 +180,13 @@ async def test_whole_fleet_is_exchanged_under_a_waiting_client(house: House) -> 
     assert (await first.read_message()).body == b"old"
 
 
-async def test_bad_configuration_is_refused_and_the_old_one_runs_on(scene: Scene) -> None:
+async def test_bad_configuration_is_refused_and_the_old_one_runs_on(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
     scene.wanted = ConfigError([Fault("lb.toml", "wrong"), Fault("lb.toml", "worse")])
     with pytest.raises(ConfigError, match="wrong"):
         scene.operator.do(["reload"])
+    assert "not reloaded: lb.toml: worse" in caplog.text
     assert await scene.served_by() == {b"b1", b"b2"}
 
 
@@ -219,7 +222,7 @@ async def test_listeners_are_added_and_dropped_and_clients_stay(scene: Scene) ->
 
 async def test_what_needs_a_restart_is_named_and_left(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     scene.want(policy="random", queue=QueueConfig(size=7), retries=0)
-    scene.operator.reload()
+    assert scene.operator.reload().endswith("; a change of policy needs a restart")
     assert "a change of policy needs a restart" in caplog.text
     assert scene.lb.hub.config.policy == "round-robin"
     assert scene.lb.hub.config.queue.size == 7

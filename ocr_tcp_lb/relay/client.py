@@ -6,6 +6,7 @@ Bytes that arrive ahead of their time (pipelined requests) wait in `inbox`, at m
 """
 
 import functools
+import ipaddress
 import socket
 import time
 
@@ -14,13 +15,24 @@ from ocr_tcp_lb.relay.deadlines import NEVER
 from ocr_tcp_lb.relay.failures import ClientGone
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
-from ocr_tcp_lb.wire.head import Hop
+from ocr_tcp_lb.wire.fields import list_members
+from ocr_tcp_lb.wire.head import Hop, RequestHead
 from ocr_tcp_lb.wire.proxy_protocol import Endpoint
 
 LOOK_AGAIN_S = 0.25
+MOST_PROXIES = 16  # before us; who names more is not followed further
 FIRST_BYTE = b"H"  # the first byte of every reply that there is: HTTP/1.1 ...
 HOPS_KNOWN = 4096
 LOOKED_AFTER_S = (0.02, 0.2, 1.0, 5.0)  # a reset comes one round trip after the probe; at once on loopback
+
+
+def is_address(text: str) -> bool:
+    """Whether the text is an IP address, without a zone, in which anything might stand."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 @functools.lru_cache(HOPS_KNOWN)
@@ -81,6 +93,24 @@ class Client:
             return Endpoint(*sock.getpeername()[:2]), Endpoint(*sock.getsockname()[:2])
         except OSError as error:
             raise ClientGone(str(error)) from error
+
+    def asker(self, head: RequestHead) -> str:
+        """Whose request it is: the client's, or if that is a trusted proxy, whom X-Forwarded-For names.
+
+        From its right end, the first address that is no trusted proxy's, as nginx's real_ip_recursive has it. Where no
+        address stands, nothing is believed further.
+        """
+        asker = self.address
+        if self.hop.trusted:
+            trusts = self._hub.config.trusted_proxies.trusts
+            for member in reversed(list_members([head.value(b"x-forwarded-for")])[-MOST_PROXIES:]):
+                name = member.decode("latin-1")
+                if not is_address(name):
+                    break
+                asker = name
+                if not trusts(name):
+                    break
+        return asker
 
     def allow(self, seconds: float, now: float | None = None) -> None:
         """Set the deadline this far from now; `now` is for who knows the time."""

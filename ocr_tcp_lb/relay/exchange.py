@@ -42,7 +42,7 @@ class Exchange:
         self._upload: HeldBody | Upload | None = None
         self._persists = False
         self._record = record or Record(
-            client.address, head.request_id or hub.new_request_id(), head.method, head.target
+            client.asker(head), head.request_id or hub.new_request_id(), head.method, head.target
         )
 
     async def run(self, claim: Claim | None = None, begun: Begun | None = None) -> bool:

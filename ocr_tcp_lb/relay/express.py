@@ -98,7 +98,9 @@ class Ride:
     def _send_request(self, now: float) -> bool:
         """Send head and body with one system call, and wait for the reply."""
         hub, client, head, connection = self._hub, self._client, self.head, self._connection
-        record = self.record = Record(client.address, head.request_id or hub.new_request_id(), head.method, head.target)
+        record = self.record = Record(
+            client.asker(head), head.request_id or hub.new_request_id(), head.method, head.target
+        )
         record.began = record.asked = record.leased = record.connected = now
         target = hub.router.rewritten(head, connection.upstream.path)
         message = head.forwarded(target, client.hop, record.request_id)

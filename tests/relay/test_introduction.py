@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from ocr_tcp_lb.config import Limits, Timeouts, TrustedProxies, UnixAddress
-from ocr_tcp_lb.wire import proxy_protocol
+from ocr_tcp_lb.relay.claim import Claim
+from ocr_tcp_lb.wire import RequestParser, proxy_protocol
 from ocr_tcp_lb.wire.proxy_protocol import Endpoint
 
-from .support import GET, OK, Balancer, House, Peer, ScriptedBackend, post, until
+from .support import GET, OK, Balancer, House, Peer, ScriptedBackend, guest, post, until
 
 SOURCE, DESTINATION = Endpoint("203.0.113.9", 4711), Endpoint("198.51.100.1", 80)
 SIX = Endpoint("2001:db8::9", 4711), Endpoint("2001:db8::1", 80)
@@ -273,3 +274,41 @@ async def test_claims_are_judged_by_who_was_introduced_not_by_who_introduced(hou
     await client.send(V1 + CLAIMS)
     await client.read_message()
     assert backend.requests[0].values(b"x-forwarded-for") == [b"203.0.113.9"]
+
+
+@pytest.mark.parametrize(
+    ("trusted", "claimed", "asker"),
+    [
+        ("127.0.0.0/8", [b"203.0.113.9"], "203.0.113.9"),
+        ("127.0.0.0/8", [b"10.0.0.1, 203.0.113.9"], "203.0.113.9"),  # further left stands what the client said
+        ("127.0.0.0/8,10.0.0.0/8", [b"203.0.113.9", b"10.0.0.2, 10.0.0.1"], "203.0.113.9"),
+        ("127.0.0.0/8,10.0.0.0/8", [b"10.0.0.2, 10.0.0.1"], "10.0.0.2"),
+        ("127.0.0.0/8", [b"2001:DB8::1"], "2001:db8::1"),
+        ("127.0.0.0/8", [b"unknown"], "127.0.0.1"),
+        ("127.0.0.0/8", [b'fe80::1%" 200'], "127.0.0.1"),
+        ("127.0.0.0/8", [], "127.0.0.1"),
+        ("192.0.2.0/24", [b"203.0.113.9"], "127.0.0.1"),
+    ],
+)
+async def test_request_is_that_of_whom_a_trusted_proxy_names(
+    house: House, trusted: str, claimed: list[bytes], asker: str
+) -> None:
+    backend = house.backend()
+    backend.answer()
+    lb = house.balancer([backend], trusted_proxies=networks(*trusted.split(",")))
+    client = await lb.client()
+    for number in range(2):  # the second one takes the express lane
+        fields = b"".join(b"X-Forwarded-For: %b\r\n" % one for one in claimed)
+        await client.send(GET[:-2] + fields + b"\r\n")
+        assert (await client.read_message()).status == 200
+        assert (await lb.record(number)).client == asker
+
+
+async def test_clients_of_one_proxy_share_the_queue_fairly(house: House) -> None:
+    lb = house.balancer([house.backend()], trusted_proxies=networks("127.0.0.0/8"))
+    client, far = guest(lb)
+    client.hop = client.hop._replace(trusted=True)
+    head = RequestParser().parse(GET[:-2] + b"X-Forwarded-For: 203.0.113.9\r\n\r\n")
+    assert Claim(lb.hub, client, head).key == "203.0.113.9"
+    client.close()
+    far.close()
