@@ -31,7 +31,7 @@ class Claim(Ticket):
         self.deadline: float | None = None  # when the answer is of no more use
         self.lease: Lease | None = None
         if hub.fair_by_address:
-            self.key = client.address if head is None else client.asker(head)
+            self.key = client.asker(head) if client.hop.trusted and head is not None else client.address
         if head is not None:
             self.size_bytes = head.content_length
             if hub.fair_by_header:

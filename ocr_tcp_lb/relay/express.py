@@ -11,7 +11,7 @@ never waits: that is for the session.
 import time
 from typing import Final
 
-from ocr_tcp_lb.balance.outcome import Outcome, outcome_of
+from ocr_tcp_lb.balance.outcome import SERVED, Outcome, outcome_of
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client
@@ -28,6 +28,7 @@ from ocr_tcp_lb.wire.framing import Framing
 from ocr_tcp_lb.wire.head import ReplyHead, RequestHead
 
 FIRST_FINAL: Final = 200
+FIRST_CLIENT_ERROR: Final = 400
 FIRST_ERROR: Final = 500  # another backend may do better: the Exchange knows
 _room: Final = scratch_view[:FIRST_READ_BYTES]
 
@@ -98,9 +99,8 @@ class Ride:
     def _send_request(self, now: float) -> bool:
         """Send head and body with one system call, and wait for the reply."""
         hub, client, head, connection = self._hub, self._client, self.head, self._connection
-        record = self.record = Record(
-            client.asker(head), head.request_id or hub.new_request_id(), head.method, head.target
-        )
+        asker = client.asker(head) if client.hop.trusted else client.address
+        record = self.record = Record(asker, head.request_id or hub.new_request_id(), head.method, head.target)
         record.began = record.asked = record.leased = record.connected = now
         target = hub.router.rewritten(head, connection.upstream.path)
         message = head.forwarded(target, client.hop, record.request_id)
@@ -257,4 +257,5 @@ class Ride:
         if self.gathering is not None:
             self.gathering.close()  # nobody will ask for this body again
         claim.lease.answered_at = self.record.answered
-        claim.settle(outcome_of(reply.status), self.record.answered)
+        outcome = SERVED if reply.status < FIRST_CLIENT_ERROR else outcome_of(reply.status)
+        claim.settle(outcome, self.record.answered)
