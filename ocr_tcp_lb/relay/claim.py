@@ -87,15 +87,20 @@ class Claim(Ticket):
         else:
             self.settle(Outcome.CLIENT_LEFT)
 
+    @property
+    def waits_since(self) -> float:
+        """When it would have arrived had it only waited; attempts that failed are left out."""
+        return self.arrived_at + self._at_work_s
+
     def time_left_s(self) -> float:
         """What is left of the queue time-out, in which only waiting counts, or of the request's deadline."""
-        until = self.arrived_at + self._at_work_s + self._hub.config.queue.timeout_s
+        until = self.waits_since + self._hub.config.queue.timeout_s
         if self.deadline is not None:
             until = min(until, self.deadline)
         return max(0.0, until - time.monotonic())
 
     def _too_late(self) -> Refusal:
-        waited_s = time.monotonic() - self.arrived_at - self._at_work_s
+        waited_s = time.monotonic() - self.waits_since
         if self.deadline is not None and waited_s < self._hub.config.queue.timeout_s:
             return self._refusal("deadline_unmet", "the answer would come later than the request's deadline")
         if not self._hub.fleet.is_ready:

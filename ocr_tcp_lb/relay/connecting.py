@@ -1,6 +1,7 @@
 """Making a connection to a backend, in the caller's coroutine and within its deadline."""
 
 import errno
+import os
 import socket
 from collections.abc import Callable
 
@@ -10,6 +11,8 @@ from ocr_tcp_lb.relay.pacing import unpace
 from ocr_tcp_lb.relay.readiness import OUT_OF_DESCRIPTORS, Channel, Wakeup
 from ocr_tcp_lb.relay.resolver import SocketAddress
 from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
+
+LOWEST_EPHEMERAL = 1024  # net.ipv4.ip_local_port_range may begin here; by default at 32,768
 
 
 async def connect(upstream: Upstream, wakeup: Wakeup, has_expired: Callable[[], bool]) -> BackendConnection:
@@ -69,9 +72,19 @@ async def _open(
             if error is not None:
                 raise error
         elif code:
-            raise OSError(code, errno.errorcode.get(code, "connect failed"))
+            raise OSError(code, os.strerror(code))
+        if _is_to_itself(sock, address):
+            raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     except BaseException:
         channel.reset_on_close()  # it may stand by now: nobody is to take it for an empty stream
         channel.close()
         raise
     return channel
+
+
+def _is_to_itself(sock: socket.socket, address: SocketAddress) -> bool:
+    """Whether the kernel gave the socket the very port that nobody listens on: then it is connected to itself.
+
+    TCP's simultaneous open (RFC 9293 section 3.5) with oneself; once in 28,000 tries at a service that is down.
+    """
+    return address[1] >= LOWEST_EPHEMERAL and sock.getsockname()[:2] == address[:2]

@@ -114,11 +114,11 @@ class Exchange:
     async def _serve(self, request: Request, claim: Claim, begun: Begun | None = None) -> None:
         """Try one backend after the other until one has answered, or no other may be tried."""
         record, upload = self._record, request.upload
-        record.asked = claim.arrived_at
         request.deadline = claim.deadline
         while True:
             lease = await obtain(claim, watch_client=upload.whole)
             request.lease = lease
+            record.asked = claim.waits_since
             record.leased = lease.granted_at
             record.connected = 0.0  # by the attempt before, if there was one
             record.attempts += 1

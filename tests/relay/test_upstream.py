@@ -118,6 +118,19 @@ async def test_refused_connection_has_sent_nothing() -> None:
     assert failure.value.nothing_sent
 
 
+async def test_connection_to_itself_is_a_refused_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may choose the port of a service that is down for the very socket that tries to reach it."""
+    chosen = socket.socket()
+    chosen.bind(("127.0.0.1", 0))
+    chosen.setblocking(False)
+    monkeypatch.setattr("ocr_tcp_lb.relay.connecting._new_socket", lambda family: chosen)
+    upstream = Upstream(
+        LoopPoller(asyncio.get_running_loop()), BackendConfig("b1", "127.0.0.1", chosen.getsockname()[1])
+    )
+    with pytest.raises(AttemptFailed, match="Connection refused"):
+        await opened(upstream)
+
+
 async def test_connect_that_takes_too_long_has_sent_nothing(house: House) -> None:
     """A listener whose backlog is full lets a connect hang, as a host that is gone does."""
     loop = asyncio.get_running_loop()
