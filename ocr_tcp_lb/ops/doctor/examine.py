@@ -1,7 +1,9 @@
 """All questions to one service, and what its answers mean, in words that say what to do."""
 
 import asyncio
+import math
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
@@ -31,7 +33,7 @@ class Findings:
     bad: list[str] = field(default_factory=list)  # it will not work like this
     notes: list[str] = field(default_factory=list)  # it works, and there is something to know
     path: str = ""  # the one that answers; empty: none
-    concurrency: int = 0  # measured; 0: not
+    concurrency: int = 0  # measured; 0: not, or not clearly
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +197,41 @@ async def _measure(found: Findings, here: Question, sample: Sample, say: Say) ->
         found.notes.append(f"the sample was not taken ({', '.join(refused)}), so its concurrency was not measured")
         return
 
-    async def burst(at_once: int) -> int:
-        answers = await asyncio.gather(*(ask(question, WORK_S) for _ in range(at_once)), return_exceptions=True)
-        return sum(isinstance(one, BaseException) or one.status >= 300 for one in answers)
+    async def burst(at_once: int, count: int) -> concurrency.Answers:
+        began, ended_s, left, failed = time.monotonic(), [], count, 0
+
+        async def ask_on() -> None:
+            nonlocal left, failed
+            while left and not failed:
+                left -= 1
+                try:
+                    is_good = (await ask(question, WORK_S)).status < 300
+                except Unreachable:
+                    is_good = False
+                if is_good:
+                    ended_s.append(time.monotonic() - began)
+                else:
+                    failed += 1
+
+        await asyncio.gather(*(ask_on() for _ in range(at_once)))
+        return concurrency.Answers(tuple(ended_s), failed)
 
     def tell(one: concurrency.Round) -> None:
-        refusals = f", {one.failed} refused" if one.failed else ""
-        say(f"{one.at_once} at once: {one.took_s:.2f} s, {one.throughput:.2f} a second{refusals}")
+        result = f"{one.failed} failed" if one.failed else f"{one.throughput:.2f} answers a second"
+        say(f"{one.at_once} at once: {result}")
 
-    found.concurrency = await concurrency.measure(burst, tell)
-    if found.concurrency:
+    _judge_concurrency(found, await concurrency.measure(burst, tell))
+
+
+def _judge_concurrency(found: Findings, measured: concurrency.Measured) -> None:
+    if not measured.at_least:
+        found.notes.append("the sample failed when it was sent again, so its concurrency was not measured; see its log")
+        return
+    if measured.refused_at:
+        found.notes.append(f"of {measured.refused_at} at once, some failed; see its log if it should take as many")
+    if measured.is_clear:
+        found.concurrency = measured.at_least
         found.good.append(f"works on {found.concurrency} at once (measured)")
+    else:
+        most = "or more" if math.isinf(measured.at_most) else f"to {measured.at_most}"
+        found.notes.append(f"works on {measured.at_least} {most} at once: not clear, so it is left to be learned")

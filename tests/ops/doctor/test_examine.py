@@ -1,6 +1,7 @@
 """What the doctor makes of services, each played by a small server: good ones, and the usual mistakes."""
 
 import asyncio
+import math
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -184,9 +185,11 @@ async def test_sample_is_sent_as_the_service_takes_it_and_its_slots_are_counted(
         seen.append(asked)
         return (200 if asked.method == "GET" or asked.kind.startswith("multipart/") else 400, {})
 
-    async def measure(burst: concurrency.Burst, say: object) -> int:
-        assert await burst(3) == 0
-        return 3
+    async def measure(burst: concurrency.Burst, say: object) -> concurrency.Measured:
+        came = await burst(2, 3)
+        assert (len(came.ended_s), came.failed) == (3, 0)
+        assert list(came.ended_s) == sorted(came.ended_s)
+        return concurrency.Measured(3, 3)
 
     monkeypatch.setattr(concurrency, "measure", measure)
     async with service(answer) as port:
@@ -194,6 +197,58 @@ async def test_sample_is_sent_as_the_service_takes_it_and_its_slots_are_counted(
     assert any("takes an image as the form's 'file'" in line for line in found.good)
     assert [asked.method for asked in seen[-3:]] == ["POST"] * 3
     assert "concurrency = 3" in render([found])
+
+
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        (concurrency.Measured(1, 3), "works on 1 to 3 at once: not clear, so it is left to be learned"),
+        (concurrency.Measured(2, math.inf), "works on 2 or more at once: not clear, so it is left to be learned"),
+        (concurrency.Measured(0, 0, 1), "the sample failed when it was sent again, so its concurrency was not "
+         "measured; see its log"),
+    ],
+)  # fmt: skip
+async def test_concurrency_that_is_not_clear_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, measured: concurrency.Measured, said: str
+) -> None:
+    async def measure(burst: concurrency.Burst, say: object) -> concurrency.Measured:
+        return measured
+
+    monkeypatch.setattr(concurrency, "measure", measure)
+    async with service(only("/ocr")) as port:
+        found = await visit(port, "/ocr", SAMPLE)
+    assert found.notes[-1] == said
+    assert "concurrency" not in render([found])
+
+
+async def test_refusal_of_too_many_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def measure(burst: concurrency.Burst, say: object) -> concurrency.Measured:
+        return concurrency.Measured(2, 2, 3)
+
+    monkeypatch.setattr(concurrency, "measure", measure)
+    async with service(only("/ocr")) as port:
+        found = await visit(port, "/ocr", SAMPLE)
+    assert found.notes[-1] == "of 3 at once, some failed; see its log if it should take as many"
+    assert "concurrency = 2" in render([found])
+
+
+async def test_burst_ends_with_its_first_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    posts = 0
+
+    def answer(asked: Asked) -> Reply:
+        nonlocal posts
+        posts += asked.method == "POST"
+        return (503 if posts == 4 else 200, {})
+
+    async def measure(burst: concurrency.Burst, say: object) -> concurrency.Measured:
+        came = await burst(1, 9)
+        assert (len(came.ended_s), came.failed) == (2, 1)
+        return concurrency.Measured(0, 0, 1)
+
+    monkeypatch.setattr(concurrency, "measure", measure)
+    async with service(answer) as port:
+        await visit(port, "/ocr", SAMPLE)
+    assert posts == 4  # the first one found out how it is sent
 
 
 async def test_sample_that_nobody_takes_is_noted() -> None:
