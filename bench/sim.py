@@ -153,6 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.cost:
         print(cost_table())
         return 0
+    if options.requests <= COLD:
+        parser.error(f"--requests {options.requests} is too few: the first {COLD} are left out; write more than that")
     figures = []
     for name in options.fleet or FLEETS:
         ideal = ideals(FLEETS[name], options.seeds, options.requests)

@@ -5,12 +5,12 @@ other exception is a mistake of ours and shows its traceback. Imports that a com
 to the commands that do, so that `check` and `--help` work even where the relay cannot.
 """
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 
 import ocr_tcp_lb
 from ocr_tcp_lb.errors import LoadBalancerError
+from ocr_tcp_lb.ops.printing import put
 from ocr_tcp_lb.settings import arguments, configfile, options
 from ocr_tcp_lb.settings.faults import ConfigError, did_you_mean
 
@@ -41,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command not in COMMANDS:
             raise LoadBalancerError(f"there is no command {command!r}; {did_you_mean(command, COMMANDS)}")
         if "--version" in words:
-            _print(f"ocr-tcp-lb {ocr_tcp_lb.__version__}")
+            put(f"ocr-tcp-lb {ocr_tcp_lb.__version__}")
         elif {"-h", "--help"} & set(words):
-            _print(help_text(command))
+            put(help_text(command))
         else:
             return COMMANDS[command](words)
     except ConfigError as error:
@@ -63,15 +63,6 @@ def help_text(command: str) -> str:
     ending = _COMMANDS_HELP if command == "run" else ""
     about = "  --version, --help           say the version, or this"
     return f"{usage}\n\n{_SUMMARIES[command]}\n{arguments.explain(command)}\n{about}\n{ending}".rstrip()
-
-
-def _print(text: str) -> None:
-    """Print to standard output; a reader that has seen enough, such as head(1), is no fault."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        # What is left in the buffer must go somewhere, or Python complains at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: ConfigError) -> None:
@@ -96,7 +87,7 @@ def _control(argv: Sequence[str]) -> int:
 
     if not words or words[0] not in VERBS:
         raise LoadBalancerError("write one of: " + "; ".join(f"control {verb} {what}" for verb, what in VERBS.items()))
-    _print(call(config.admin, config.admin_token_file, words))
+    put(call(config.admin, config.admin_token_file, words))
     return 0
 
 
@@ -118,7 +109,7 @@ def _demo(argv: Sequence[str]) -> int:
 
 
 def _check(argv: Sequence[str]) -> int:
-    _print(configfile.render(options.load(argv, "check")).rstrip())
+    put(configfile.render(options.load(argv, "check")).rstrip())
     return 0
 
 
@@ -129,8 +120,9 @@ def _status(argv: Sequence[str]) -> int:
 
     if any(own.get("watch", ())):
         terminal.watch(lambda: fetch_status(config.admin, config.admin_token_file))
+        return 0
     status = fetch_status(config.admin, config.admin_token_file)
-    _print(terminal.draw(status, coloured=sys.stdout.isatty()))
+    put(terminal.draw(status, coloured=sys.stdout.isatty()))
     return 0 if status["is_ready"] else 1
 
 

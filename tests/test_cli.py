@@ -123,6 +123,12 @@ def test_reader_that_leaves_early_is_no_fault(argv: list[str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_disk_that_is_full_is_told_without_a_traceback() -> None:
+    with open("/dev/full", "w", encoding="ascii") as stdout:
+        done = subprocess.run(program("check"), stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (2, "ocr-tcp-lb: cannot write the output: No space left on device\n")
+
+
 def program(*argv: str) -> list[str]:
     return [sys.executable, "-m", "ocr_tcp_lb", *argv]
 

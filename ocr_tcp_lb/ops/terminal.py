@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from ocr_tcp_lb.ops import words
+from ocr_tcp_lb.ops.printing import put
 from ocr_tcp_lb.ops.words import Mood, Status
 
 REFRESH_S = 1.0
@@ -44,14 +45,13 @@ def draw(status: Status, *, coloured: bool = False) -> str:
 
 
 def watch(fetch: Callable[[], Status], out: TextIO = sys.stdout, *, rest_s: float = REFRESH_S) -> None:
-    """Show what `fetch` returns again and again, until it raises or Ctrl-C comes."""
+    """Show what `fetch` returns again and again, until nobody reads it, `fetch` raises or Ctrl-C comes."""
     is_terminal = out.isatty()
     while True:
         text = draw(fetch(), coloured=is_terminal)
-        out.write(
-            f"{_CLEAR}{text}\n\n{time.strftime('%H:%M:%S')}  Ctrl-C ends this\n" if is_terminal else f"{text}\n\n"
-        )
-        out.flush()
+        ending = f"{time.strftime('%H:%M:%S')}  Ctrl-C ends this" if is_terminal else ""
+        if not put(f"{_CLEAR if is_terminal else ''}{text}\n\n{ending}".removesuffix("\n"), out):
+            return
         time.sleep(rest_s)
 
 

@@ -74,3 +74,9 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, capsys: pyte
     assert sim.main(arguments) == 0
     assert "| equal | 1.0" in capsys.readouterr().out
     assert json.loads(path.read_text())[0]["fleet"] == "equal"
+
+
+def test_too_few_requests_are_refused_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        sim.main(["--fleet", "equal", "--requests", "400", "--seeds", "1"])
+    assert "--requests 400 is too few: the first 400 are left out; write more than that" in capsys.readouterr().err

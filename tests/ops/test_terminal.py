@@ -81,6 +81,13 @@ def test_watching_without_a_terminal_clears_no_screen() -> None:
     assert "\x1b" not in out.getvalue()
 
 
+def test_watching_ends_with_its_reader() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as out:
+        watch(lambda: STATUS, out, rest_s=0)
+
+
 def test_terminal_is_drawn_over_in_colour() -> None:
     """In a real one: a pseudo-terminal."""
     script = (

@@ -12,6 +12,7 @@ from dataclasses import replace
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.ops.doctor.examine import Findings, Sample, examine
+from ocr_tcp_lb.ops.printing import put
 
 WELL, ILL = 0, 1
 
@@ -23,7 +24,7 @@ def visit(backends: Sequence[BackendConfig], sample_path: str) -> int:
     usable = [one for one in findings if one.path]
     if usable:
         _tell("\nA configuration for what was found:\n")
-        print(render(usable), flush=True)
+        put(render(usable))
     if sample is None:
         _tell("With --sample image.png, their true concurrency would be measured too.")
     return ILL if any(one.bad for one in findings) else WELL
@@ -67,4 +68,4 @@ def _read_sample(path: str) -> Sample:
 
 
 def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    put(line, sys.stderr)

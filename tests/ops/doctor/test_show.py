@@ -1,6 +1,9 @@
 """The visit as a command: what is said where, and the exit code."""
 
 import http.server
+import os
+import subprocess
+import sys
 import threading
 import tomllib
 from collections.abc import Iterator
@@ -43,6 +46,17 @@ def test_visit_tells_and_prints_a_configuration_that_checks(
     assert "With --sample" in err
     (tmp_path / "lb.toml").write_text(out)
     assert main(["check", "--config", str(tmp_path / "lb.toml")]) == 0
+
+
+def test_reader_that_leaves_early_is_no_fault(port: int) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    argv = [sys.executable, "-m", "ocr_tcp_lb", "doctor", "--backend", f"http://127.0.0.1:{port}"]
+    with os.fdopen(write) as nobody:
+        done = subprocess.run(argv, stdout=nobody, stderr=subprocess.PIPE, text=True, timeout=30)
+        assert "Traceback" not in done.stderr
+        assert done.returncode == 0
+        assert subprocess.run(argv, stdout=nobody, stderr=nobody, timeout=30).returncode == 0
 
 
 def test_problem_gives_exit_code_1(port: int, capsys: pytest.CaptureFixture[str]) -> None:
