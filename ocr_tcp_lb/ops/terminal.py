@@ -58,7 +58,7 @@ def watch(fetch: Callable[[], Status], out: TextIO = sys.stdout, *, rest_s: floa
 def _summary(status: Status, brush: Brush) -> list[str]:
     state, mood = words.readiness(status)
     speed = "  ".join(f"{name} {words.milliseconds(value)}" for name, value in status["duration_ms"].items())
-    rate = f"{status['history'][-1]['requests_per_s']:g}/s  " if status["history"] else ""
+    rate = f"{words.figure(status['history'][-1]['requests_per_s'])}/s  " if status["history"] else ""
     buffered = f"{status['buffer_bytes'] / 2**20:.1f}/{status['buffer_limit_bytes'] / 2**20:.0f} MiB"
     return [
         f"{brush('ocr-tcp-lb', 'bold')} {status['version']}  {brush(state, _MOODS[mood])}  "

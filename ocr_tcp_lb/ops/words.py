@@ -1,9 +1,11 @@
 """Figures in words, the same on the status page and in the terminal; made of what `/status.json` says."""
 
+from decimal import Decimal
 from typing import Any, Literal
 
 Status = dict[str, Any]
 Mood = Literal["good", "fair", "bad"]
+LEAST_S_IN_MS = 999.5  # with three digits, this is 1 s
 _MOODS: dict[str, Mood] = {"up": "good", "trial": "fair", "ejected": "bad"}
 
 
@@ -34,14 +36,19 @@ def figures(backend: Status) -> tuple[str, str, str, str]:
 def error_share(status: Status) -> str:
     """Errors in per cent of the requests."""
     share = 100 * status["errors"] / status["requests"] if status["requests"] else 0.0
-    return f"{share:.2g} %"
+    return f"{figure(share, 2)} %"
+
+
+def figure(value: float, digits: int = 3) -> str:
+    """A number with so many digits that say something, and never with an exponent: `0.000033`, `12.3`, `1,230`."""
+    return f"{Decimal(f'{value:.{digits}g}'):,f}"
 
 
 def milliseconds(value: float | None) -> str:
     """A time, in seconds from 1 s on; `-` for none."""
     if value is None:
         return "-"
-    return f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"
+    return f"{figure(value)} ms" if value < LEAST_S_IN_MS else f"{figure(value / 1000)} s"
 
 
 def span(seconds: float) -> str:

@@ -62,6 +62,11 @@ def test_balancer_is_shown_as_it_is(change: dict[str, Any], shown: str) -> None:
     assert shown in draw({**STATUS, **change}).splitlines()[0]
 
 
+def test_many_requests_a_second_have_no_exponent() -> None:
+    text = draw({**STATUS, "history": [{"requests_per_s": 1234.0}], "requests": 1, "errors": 1})
+    assert "1,230/s  1 errors (100 %)" in text
+
+
 def test_latest_errors_are_listed() -> None:
     error = {"at": "2026-01-02T03:04:05.678Z", "status": 502, "backend": "b1", "ending": "backend_broke",
              "method": "POST", "target": "/get_ocr", "request_id": "abc"}  # fmt: skip

@@ -26,7 +26,17 @@ def test_state_of_a_backend(change: dict[str, Any], said: list[str], mood: str) 
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(None, "-"), (0.0, "0 ms"), (0.123, "0.123 ms"), (999.0, "999 ms"), (1234.0, "1.23 s")]
+    ("value", "said"),
+    [
+        (None, "-"),
+        (0.0, "0 ms"),
+        (0.123, "0.123 ms"),
+        (999.0, "999 ms"),
+        (999.7, "1 s"),
+        (1234.0, "1.23 s"),
+        (999_700.0, "1,000 s"),
+        (1_234_000.0, "1,230 s"),
+    ],
 )
 def test_times_have_three_digits(value: float | None, said: str) -> None:
     assert words.milliseconds(value) == said
@@ -41,4 +51,23 @@ def test_spans_have_two_units(seconds: float, said: str) -> None:
 
 def test_no_requests_have_no_errors() -> None:
     assert words.error_share({"requests": 0, "errors": 0}) == "0 %"
-    assert words.error_share({"requests": 3000, "errors": 1}) == "0.033 %"
+
+
+@pytest.mark.parametrize(
+    ("errors", "requests", "said"),
+    [
+        (1, 1, "100 %"),
+        (996, 1000, "100 %"),
+        (99, 100, "99 %"),
+        (1, 3000, "0.033 %"),
+        (1, 3_000_000, "0.000033 %"),
+        (0, 9, "0 %"),
+    ],
+)
+def test_share_of_errors_has_no_exponent(errors: int, requests: int, said: str) -> None:
+    assert words.error_share({"requests": requests, "errors": errors}) == said
+
+
+@pytest.mark.parametrize(("value", "said"), [(0.25, "0.25"), (999.4, "999"), (1234.0, "1,230"), (15_678.0, "15,700")])
+def test_figures_have_three_digits_and_no_exponent(value: float, said: str) -> None:
+    assert words.figure(value) == said

@@ -73,8 +73,9 @@ def _header(state: Report) -> str:
 def _tiles(state: Report) -> str:
     recent = state["history"][-1] if state["history"] else None
     held = f"{state['buffer_bytes'] / 2**20:,.1f}"
+    rate = words.figure(recent["requests_per_s"]) if recent else "-"
     tiles = (
-        ("Requests a second", f"{recent['requests_per_s']:.3g}" if recent else "-", f"{state['requests']:,} so far"),
+        ("Requests a second", rate, f"{state['requests']:,} so far"),
         ("At work", str(state["in_flight"]), f"{state['connections']} clients connected"),
         ("Waiting", str(state["waiting"]), f"of {state['queue_size']} places"),
         (

@@ -55,6 +55,13 @@ async def test_everything_is_there_without_script(house: House) -> None:
     assert "<!--" not in text
 
 
+async def test_many_requests_a_second_have_no_exponent(house: House) -> None:
+    async with watched(house.balancer([house.backend()])) as admin:
+        state = report(admin.monitor)
+    one = {"requests_per_s": 1234.0, "waiting": 0, "p50_ms": 1.0, "p99_ms": 1.0, "errors_per_s": 0.0, "at": 0.0}
+    assert "<dd>1,230</dd>" in page._tiles({**state, "history": [one]})
+
+
 async def test_nothing_is_fetched_from_elsewhere(house: House) -> None:
     async with watched(house.balancer([house.backend()])) as admin:
         got = await admin.ask("/")
