@@ -44,6 +44,8 @@ def read(path: str, faults: list[Fault]) -> dict[str, list[Said]]:
         reason = getattr(error, "strerror", None) or str(error)
         faults.append(Fault("--config", f"cannot read {path}: {reason}", "name a readable TOML file"))
     else:
+        if not table:  # cut short, or what `doctor > lb.toml` leaves where every service is down
+            faults.append(Fault(path, "this file says nothing", "write what it is to say, or leave --config out"))
         return dict(_entries(path, table, faults))
     return {}
 

@@ -66,6 +66,13 @@ def test_syntax_error_at_the_end_says_so(folder: Path) -> None:
     assert read(folder, 'x = """a')[1][0].where == "lb.toml: last line"
 
 
+@pytest.mark.parametrize("text", ["", "\n", "# backends follow\n"])
+def test_file_that_says_nothing_is_not_taken_for_the_defaults(folder: Path, text: str) -> None:
+    assert [str(fault) for fault in read(folder, text)[1]] == [
+        "lb.toml: this file says nothing; write what it is to say, or leave --config out"
+    ]
+
+
 def test_foreign_encoding_names_its_line(folder: Path) -> None:
     assert read(folder, b"mode = 'http'\n# caf\xe9\n")[1][0].where == "lb.toml: line 2"
 

@@ -80,7 +80,7 @@ def test_command_is_one_that_the_program_understands(tmp_path: Path) -> None:
     words = Unit("ocr-tcp-lb.service")["Service"]["ExecStart"].split()
     assert words[:3] == [PROGRAM, "run", "--config"]
     file = tmp_path / "lb.toml"
-    file.write_text("")
+    file.write_text('mode = "http"\n')
     assert options.load(["--config", str(file)]) == Config()
 
 
