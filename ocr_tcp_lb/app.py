@@ -284,6 +284,6 @@ async def _drain(config: Config, server: Server, stop: Stop) -> int:
     else:
         cut_off = drain.result()
     if cut_off:
-        log.warning("%d connections were cut off", cut_off)
+        log.warning("%s cut off", "1 connection was" if cut_off == 1 else f"{cut_off} connections were")
         return 1
     return 0

@@ -143,7 +143,7 @@ def test_drain_that_takes_too_long_ends_with_1_and_a_count(backend: socket.socke
         with worker:
             program.process.send_signal(signal.SIGTERM)
             assert program.end() == 1
-    assert "1 connections were cut off" in "".join(program.said)
+    assert "1 connection was cut off" in "".join(program.said)
 
 
 def test_second_signal_ends_at_once(backend: socket.socket) -> None:

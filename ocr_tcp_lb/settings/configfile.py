@@ -34,7 +34,7 @@ def read(path: str, faults: list[Fault]) -> dict[str, list[Said]]:
     try:
         with open(path, "rb") as file:
             data = file.read()
-        table = tomllib.loads(data.decode())
+        table = tomllib.loads(data.decode("utf-8-sig"))  # Windows' Notepad begins files with a byte order mark
     except tomllib.TOMLDecodeError as error:
         faults.append(_syntax_fault(path, str(error)))
     except UnicodeDecodeError as error:

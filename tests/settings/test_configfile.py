@@ -73,6 +73,11 @@ def test_file_that_says_nothing_is_not_taken_for_the_defaults(folder: Path, text
     ]
 
 
+def test_byte_order_mark_is_passed_over(folder: Path) -> None:
+    said, faults = read(folder, b'\xef\xbb\xbfmode = "tcp"\n')
+    assert (said["mode"][0].text, faults) == ("tcp", [])
+
+
 def test_foreign_encoding_names_its_line(folder: Path) -> None:
     assert read(folder, b"mode = 'http'\n# caf\xe9\n")[1][0].where == "lb.toml: line 2"
 
