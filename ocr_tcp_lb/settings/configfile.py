@@ -14,7 +14,7 @@ from operator import attrgetter
 
 from ocr_tcp_lb.config import Config
 from ocr_tcp_lb.settings.faults import Fault
-from ocr_tcp_lb.settings.table import OPTIONS, backend_values
+from ocr_tcp_lb.settings.table import OPTIONS, backend_values, is_program_wide
 from ocr_tcp_lb.settings.values import TomlScalar
 
 _LINE = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)")
@@ -95,6 +95,9 @@ def _said(where: str, value: object, faults: list[Fault]) -> Iterator[Said]:
     if isinstance(value, dict):
         keys: dict[str, Said] = {}
         for name, key, item in _spelled(where, value, faults):
+            if is_program_wide(name):  # not to be judged where it cannot stand
+                keys[name] = Said(f"{where}.{key}")
+                continue
             keys.update((name, said) for said in _said(f"{where}.{key}", item, faults))
         yield Said(where, keys=keys)
     elif isinstance(value, bool):

@@ -16,7 +16,7 @@ from ocr_tcp_lb.settings import arguments, configfile
 from ocr_tcp_lb.settings.addresses import LISTEN, BackendUrl
 from ocr_tcp_lb.settings.configfile import Said
 from ocr_tcp_lb.settings.faults import BadValue, ConfigError, Fault, did_you_mean
-from ocr_tcp_lb.settings.table import BACKEND_KEYS, Option, options_of
+from ocr_tcp_lb.settings.table import BACKEND_KEYS, Option, is_program_wide, options_of
 
 Given = dict[str, list[Said]]
 Values = dict[str, list[Any]]
@@ -127,7 +127,7 @@ def _backend(name_unless_said: str, said: Said, faults: list[Fault]) -> list[Bac
     url: BackendUrl | None = None
     for name, entry in keys.items():
         if name not in rows:
-            faults.append(Fault(entry.where, "a backend has no such key", did_you_mean(name, rows)))
+            faults.append(_misplaced(name, entry, is_table=bool(said.keys)))
             continue
         for value in _parsed(rows[name], entry, faults):
             if isinstance(value, BackendUrl):
@@ -137,6 +137,15 @@ def _backend(name_unless_said: str, said: Said, faults: list[Fault]) -> list[Bac
     if "url" not in keys:
         faults.append(Fault(said.where, "it has no url", 'add url = "http://HOST:PORT/PATH"'))
     return [BackendConfig(host=url.host, port=url.port, path=url.path, **fields)] if url else []
+
+
+def _misplaced(name: str, said: Said, *, is_table: bool) -> Fault:
+    """What is wrong with a key that no backend has."""
+    if not is_program_wide(name):
+        return Fault(said.where, "a backend has no such key", did_you_mean(name, [row.name for row in BACKEND_KEYS]))
+    # In TOML, all that follows [[backend]] is about that backend.
+    right = "move it above the first [[backend]]" if is_table else f"write it as an option: --{name}"
+    return Fault(said.where, f"{name} belongs to the whole program", right)
 
 
 def _keys_of_text(said: Said, faults: list[Fault]) -> dict[str, Said]:

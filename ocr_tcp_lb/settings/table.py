@@ -331,6 +331,11 @@ def options_of(command: str) -> dict[str, Option]:
     return {option.name: option for option in OPTIONS if command in option.commands}
 
 
+def is_program_wide(name: str) -> bool:
+    """Whether a file may say this, but not about one backend."""
+    return name in {row.name for row in OPTIONS if row.in_file} - {key.name for key in BACKEND_KEYS}
+
+
 def backend_values(backend: BackendConfig) -> dict[str, str | int | float | bool]:
     """Return every key of one backend as TOML scalars, the URL first."""
     shown = {"url": BACKEND_URL.show(backend.url)}

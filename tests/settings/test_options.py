@@ -247,6 +247,20 @@ def test_faults_in_a_backend_say_which_key(backend: str, fault: str) -> None:
     assert faults_of("--backend", backend)[0].startswith(fault)
 
 
+@pytest.mark.parametrize("line", ['listen = ":4999"', 'listen = [":4999", ":5000"]', "listen = 2020-01-01"])
+def test_option_behind_the_backends_is_told_where_it_belongs(line: str, write: Write) -> None:
+    """The classic trap of TOML: what follows a table's head is in the table."""
+    assert faults_of("--config", write(f'[[backend]]\nurl = "http://a"\n{line}\n')) == [
+        "lb.toml: backend[1].listen: listen belongs to the whole program; move it above the first [[backend]]"
+    ]
+
+
+def test_option_among_the_keys_of_a_backend_is_told_where_it_belongs() -> None:
+    assert faults_of("--backend", "http://a,retries=1") == [
+        "--backend retries: retries belongs to the whole program; write it as an option: --retries"
+    ]
+
+
 def test_table_where_one_value_belongs_is_refused(write: Write) -> None:
     assert faults_of("--config", write("[policy]\nname = 'p2c'\n"))[0].startswith("lb.toml: policy: a table")
 
