@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = words.pop(0) if words and not words[0].startswith("-") else "run"
     try:
         if command not in COMMANDS:
-            raise LoadBalancerError(f"there is no command {command!r}; {did_you_mean(command, COMMANDS)}")
+            right = arguments.option_for(command, "run") or did_you_mean(command, COMMANDS)
+            raise LoadBalancerError(f"there is no command {command!r}; {right}")
         if "--version" in words:
             put(f"ocr-tcp-lb {ocr_tcp_lb.__version__}")
         elif {"-h", "--help"} & set(words):

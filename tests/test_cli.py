@@ -82,6 +82,14 @@ def test_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -
     assert "there is no command 'chekc'; did you mean check?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("word", "right"), [("lb.toml", "--config lb.toml"), ("http://a", "--backend http://a")])
+def test_value_in_place_of_a_command_is_told_its_option(
+    word: str, right: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word]) == 2
+    assert capsys.readouterr().err == f"ocr-tcp-lb: there is no command {word!r}; write {right}\n"
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"ocr-tcp-lb {ocr_tcp_lb.__version__}\n"

@@ -17,6 +17,7 @@ from ocr_tcp_lb.settings.values import FLAG
 
 # What an option without its value is read as; no argument can hold a NUL byte (execve(2)).
 _MISSING = "\0"
+_PORT = ("port", "p")  # what many a program calls it
 
 
 class _Unreadable(Exception):
@@ -67,13 +68,28 @@ def _unknown(rest: list[str], options: dict[str, Option], command: str) -> Itera
     for word in rest:
         if word.startswith("-") and word != "--":
             flag = word.partition("=")[0]
-            right = did_you_mean(flag.lstrip("-"), options, "--{}")
-            if not right.startswith("did"):
-                right = f"see ocr-tcp-lb {command} --help"
-            yield Fault(flag, f"{command} has no such option", right)
+            yield Fault(flag, f"{command} has no such option", _nearest(flag.lstrip("-"), options, command))
         elif not after_option:
-            yield Fault(word, "no option stands before it", "write a value after its option: --listen :4999")
+            right = option_for(word, command) or "write a value after its option: --listen :4999"
+            yield Fault(word, "no option stands before it", right)
         after_option = word.startswith("-") and "=" not in word
+
+
+def _nearest(name: str, options: dict[str, Option], command: str) -> str:
+    if name in _PORT and "listen" in options:
+        return "did you mean --listen :4999?"
+    right = did_you_mean(name, options, "--{}")
+    return right if right.startswith("did") else f"see ocr-tcp-lb {command} --help"
+
+
+def option_for(word: str, command: str) -> str:
+    """Return what to write for a word that looks like the value of an option of `command`; empty if it does not."""
+    options = options_of(command)
+    if "config" in options and word.endswith(".toml"):
+        return f"write --config {word}"
+    if "backend" in options and word.startswith(("http://", "https://")):
+        return f"write --backend {word}"
+    return ""
 
 
 def explain(command: str) -> str:

@@ -155,7 +155,9 @@ def _keys_of_text(said: Said, faults: list[Fault]) -> dict[str, Said]:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         name = name.strip().replace("_", "-")
-        if not equals:
+        if "://" in name:
+            faults.append(Fault(said.where, "there is a second URL", f"repeat --backend: --backend {pair.strip()}"))
+        elif not equals:
             right = "write key=value after a comma; a comma in the path is %2C"
             faults.append(Fault(said.where, f"{pair!r} is not a key with its value", right))
         elif name in keys:

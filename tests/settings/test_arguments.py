@@ -1,3 +1,5 @@
+import pytest
+
 from ocr_tcp_lb.settings import arguments
 from ocr_tcp_lb.settings.configfile import Said
 from ocr_tcp_lb.settings.faults import Fault
@@ -61,6 +63,26 @@ def test_strange_option_points_to_the_help() -> None:
 
 def test_word_without_an_option_is_reported() -> None:
     assert [fault.where for fault in read(":4999")[1]] == [":4999"]
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "right"),
+    [
+        ("check", ["lb.toml"], "write --config lb.toml"),
+        ("run", ["--backend", "http://a", "http://b"], "write --backend http://b"),
+        ("doctor", ["http://a/x"], "write --backend http://a/x"),
+        ("status", ["lb.toml"], "write a value after its option: --listen :4999"),
+        ("demo", ["http://a"], "write a value after its option: --listen :4999"),
+    ],
+)
+def test_word_that_looks_like_a_value_is_told_its_option(command: str, words: list[str], right: str) -> None:
+    assert read(*words, command=command)[1] == [Fault(words[-1], "no option stands before it", right)]
+
+
+@pytest.mark.parametrize("flag", ["--port", "-p"])
+def test_port_is_told_how_it_is_written_here(flag: str) -> None:
+    assert read(flag, "4999")[1] == [Fault(flag, "run has no such option", "did you mean --listen :4999?")]
+    assert read(flag, "4999", command="status")[1][0].right != "did you mean --listen :4999?"
 
 
 def test_each_command_takes_its_own_options() -> None:
