@@ -16,9 +16,11 @@ from ocr_tcp_lb.settings.values import Kind
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[^:]*))?")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")  # RFC 1123 2.1, and container names
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<rest>.*)")
+_SLIP = re.compile(r"http(?::/|//)(?P<rest>[^/].*)", re.IGNORECASE)  # a colon or a slash is missing
 _PATH_SAFE = "/:@!$&'()*+,;=-._~%"  # RFC 3986 3.3: pchar and the slash
 _PATH = re.compile(r"/(?:[A-Za-z0-9/:@!$&'()*+,;=._~-]|%[0-9A-Fa-f]{2})*")
 _SPACED_KEY = re.compile(r" +([a-z_-]+)=")  # as in HAProxy's `server`
+_LIKELY_PORT = re.compile(r"[1-9][0-9]{3}")  # behind an IPv6 address, where it may be a part of that as well
 _UNIX_PATH_BYTES = 107  # sockaddr_un.sun_path holds 108 with the final NUL (unix(7))
 
 
@@ -51,7 +53,9 @@ def parse_backend_url(text: str) -> BackendUrl:
     if not match:
         if "://" in text or not text.strip() or text != text.strip():
             raise BadValue(f"{text!r} is not a URL", "write http://HOST:PORT/PATH")
-        raise BadValue(f"{text} has no scheme", f"did you mean http://{text} ?")
+        slip = _SLIP.fullmatch(text)
+        wrong = f"{text} is not a URL" if slip else f"{text} has no scheme"
+        raise BadValue(wrong, _guess_url(slip["rest"] if slip else text))
     _refuse_foreign_schemes(match["scheme"].lower(), text)
     if match["rest"]:
         raise BadValue(
@@ -66,6 +70,16 @@ def parse_backend_url(text: str) -> BackendUrl:
     if port == 0:
         raise BadValue(f"{text} has port 0", "write the port that the backend listens on")
     return BackendUrl(host, 80 if port is None else port, _url_path(match["path"]))
+
+
+def _guess_url(rest: str) -> str:
+    """Advice for what lacks its scheme, and perhaps its host, too; never a guess that would be refused in turn."""
+    guess = f"http://127.0.0.1{rest}" if rest.startswith(":") else f"http://{rest}"
+    try:
+        parse_backend_url(guess)
+    except BadValue:
+        return "write http://HOST:PORT/PATH"
+    return f"did you mean {guess} ?"
 
 
 def _refuse_foreign_schemes(scheme: str, text: str) -> None:
@@ -84,7 +98,8 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
     match = _HOST_PORT.fullmatch(text)
     if not match:
         head, _, port = text.rpartition(":")
-        if _is_ipv6(text):
+        is_port = _is_ipv6(head) and _LIKELY_PORT.fullmatch(port)
+        if _is_ipv6(text) and not is_port:
             raise BadValue(f"{text} is an IPv6 address without brackets", f"did you mean [{text}]:PORT ?")
         guess = f"did you mean [{head}]:{port} ?" if _is_ipv6(head) else "write HOST:PORT or [IPV6]:PORT"
         raise BadValue(f"{text!r} is not an address", guess)

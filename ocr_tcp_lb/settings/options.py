@@ -141,6 +141,8 @@ def _backend(name_unless_said: str, said: Said, faults: list[Fault]) -> list[Bac
 
 def _misplaced(name: str, said: Said, *, is_table: bool) -> Fault:
     """What is wrong with a key that no backend has."""
+    if name in ("path", "host", "port"):
+        return Fault(said.where, f"the {name} is part of the url", 'write url = "http://HOST:PORT/PATH"')
     if not is_program_wide(name):
         return Fault(said.where, "a backend has no such key", did_you_mean(name, [row.name for row in BACKEND_KEYS]))
     # In TOML, all that follows [[backend]] is about that backend.

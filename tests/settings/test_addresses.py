@@ -34,6 +34,9 @@ def test_listening_addresses_are_read_and_shown_alike(text: str, address: Addres
         ("localhost", "did you mean localhost:4999 ?"),
         ("[::1]", "did you mean [::1]:4999 ?"),
         ("::1", "did you mean [::1]:PORT ?"),
+        ("::1:4999", "did you mean [::1]:4999 ?"),
+        ("2001:db8::1:4999", "did you mean [2001:db8::1]:4999 ?"),
+        ("2001:db8::1:25", "did you mean [2001:db8::1:25]:PORT ?"),
         ("a:b:80", "write HOST:PORT or [IPV6]:PORT"),
         ("::1:49990", "did you mean [::1]:49990 ?"),
         ("http://:4999", "write [HOST]:PORT, or unix:PATH"),
@@ -75,6 +78,12 @@ def test_backend_urls_are_read(text: str, parts: BackendUrl) -> None:
     [
         ("127.0.0.1:5000/x", "did you mean http://127.0.0.1:5000/x ?"),
         ("localhost", "did you mean http://localhost ?"),
+        (":5000/get_ocr", "did you mean http://127.0.0.1:5000/get_ocr ?"),
+        ("http:/127.0.0.1:5000/x", "did you mean http://127.0.0.1:5000/x ?"),
+        ("http//127.0.0.1:5000/x", "did you mean http://127.0.0.1:5000/x ?"),
+        ("http:/:5000", "did you mean http://127.0.0.1:5000 ?"),
+        ("https:/a/x", "write http://HOST:PORT/PATH"),
+        ("a b", "write http://HOST:PORT/PATH"),
         ("", "write http://HOST:PORT/PATH"),
         ("://x", "write http://HOST:PORT/PATH"),
         (" http://a", "write http://HOST:PORT/PATH"),
@@ -97,6 +106,13 @@ def test_what_is_no_backend_url_is_answered_with_what_would_be_right(text: str, 
     with pytest.raises(BadValue) as caught:
         parse_backend_url(text)
     assert caught.value.right == advice
+
+
+@given(st.text(max_size=30) | st.text("[]:/.%?#@ahtp019 ", max_size=20))
+def test_guess_is_never_refused_in_turn(text: str) -> None:
+    refusal = refusal_of(parse_backend_url, text)
+    if refusal and refusal.right.startswith("did you mean http"):
+        parse_backend_url(refusal.right.removeprefix("did you mean ").removesuffix(" ?"))
 
 
 def test_https_is_answered_with_two_ways_out() -> None:

@@ -240,6 +240,7 @@ def test_listening_twice_on_one_address_is_refused_but_not_on_any_free_port() ->
         ("http://a,name=x,name=y", "--backend name: it is said twice; keep one of them"),
         ("http://a,http://b", "--backend: there is a second URL; repeat --backend: --backend http://b"),
         ("http://a, http://b/c=d", "--backend: there is a second URL; repeat --backend: --backend http://b/"),
+        ("http://a,path=/x", '--backend path: the path is part of the url; write url = "http://HOST:PORT/PATH"'),
         ("http://a,wait=1", "--backend wait: a backend has no such key; "),
         ("http://a,weight=nan", "--backend weight: nan is not a number; "),
         (",name=x", "--backend: '' is not a URL; "),
