@@ -37,7 +37,7 @@ def load_with_own(argv: Sequence[str], command: str) -> tuple[Config, Values]:
         said = _known(configfile.read(given["config"][0].text, faults), options, faults)
         values = _judged(said, options, faults) | values
         given = said | given
-    faults += _contradictions(given, values)
+    faults += _contradictions(given, values, opens_admin="listen" in options)
     if faults:
         raise ConfigError(faults)
     return _configured(options, values), values
@@ -169,14 +169,17 @@ def _keys_of_text(said: Said, faults: list[Fault]) -> dict[str, Said]:
     return keys
 
 
-def _contradictions(given: Given, values: Values) -> Iterator[Fault]:
-    """Yield a fault for each option that is right by itself, but not beside the others."""
+def _contradictions(given: Given, values: Values, *, opens_admin: bool) -> Iterator[Fault]:
+    """Yield a fault for each option that is right by itself, but not beside the others.
+
+    To `status` and `control`, which open nothing, `--admin` is where somebody else listens.
+    """
     trusted = values.get("trusted-proxies", [TrustedProxies()])  # no value at all: a fault that is told already
     if any(values.get("proxy-protocol", ())) and trusted and not any(trusted):
         right = "name them, as in --trusted-proxies 10.0.0.0/8 (or unix)"
         yield Fault(given["proxy-protocol"][0].where, "it asks for trusted proxies, and there are none", right)
     admin = next(iter(values.get("admin", ())), None)
-    if admin is not None and not is_local(admin) and not any(values.get("admin-token-file", ())):
+    if opens_admin and admin is not None and not is_local(admin) and not any(values.get("admin-token-file", ())):
         wrong = f"other machines can reach {admin}, and nothing would keep them from taking control"
         right = "choose a loopback address or a unix socket, or name a file with a secret: --admin-token-file FILE"
         yield Fault(given["admin"][0].where, wrong, right)

@@ -259,7 +259,7 @@ OPTIONS: tuple[Option, ...] = (
         "admin",
         or_off(LISTEN),
         "Operation",
-        "where the status page, the metrics and the control are; :0 is any free port",
+        "where the status page, the metrics and the control are; 127.0.0.1:0 is any free port",
         "admin",
         commands=_EVERY | _STATUS | _CONTROL,
     ),

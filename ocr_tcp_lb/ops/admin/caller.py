@@ -53,6 +53,9 @@ def _exchange(address: Address | None, token_file: str, method: str, path: str, 
         connection.close()
     if not isinstance(answer, dict):
         raise CallError(f"{address} is not the admin address of a balancer")
+    if reply.status == http.HTTPStatus.UNAUTHORIZED:
+        right = f"the one in {token_file} is not it" if token_file else "add --admin-token-file FILE"
+        raise CallError(f"the balancer at {address} asks for its token; {right}")
     if reply.status != http.HTTPStatus.OK:
         raise CallError(answer.get("error", {}).get("message", f"status {reply.status}"))
     return answer

@@ -96,6 +96,21 @@ def test_refusals_are_errors(answer: bytes, message: str) -> None:
     listener.close()
 
 
+def test_balancer_that_asks_for_a_token_is_told_with_the_option(tmp_path: Path) -> None:
+    refusal = answered(b'{"error": {"message": "send the token of --admin-token-file"}}', b"401 Unauthorized")
+    listener = Listener(refusal)
+    with pytest.raises(CallError, match=r"asks for its token; add --admin-token-file FILE$"):
+        call(listener.address, "", ["drain", "b1"])
+    listener.close()
+    token_file = tmp_path / "token"
+    token_file.write_text("0123456789abcdef")
+    token_file.chmod(0o600)
+    listener = Listener(refusal)
+    with pytest.raises(CallError, match=rf"asks for its token; the one in {token_file} is not it$"):
+        call(listener.address, str(token_file), ["drain", "b1"])
+    listener.close()
+
+
 def test_nobody_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CallError, match="cannot reach a balancer"):
         call(UnixAddress(str(tmp_path / "none")), "", ["reload"])

@@ -18,6 +18,7 @@ from ocr_tcp_lb.ops.admin.gate import AdminError
 from ocr_tcp_lb.ops.admin.listener import demand_token
 from ocr_tcp_lb.settings import options
 from ocr_tcp_lb.settings.faults import ConfigError
+from ocr_tcp_lb.settings.table import options_of
 
 TOKEN = "0123456789abcdef0123"
 PATIENCE_S = 20
@@ -104,6 +105,23 @@ def test_address_that_others_reach_needs_a_token(address: str) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1:4998", "[::1]:1", "localhost:1", "unix:/run/x", "off"])
 def test_address_of_this_machine_needs_none(address: str) -> None:
     options.load(["--admin", address])
+
+
+@pytest.mark.parametrize("command", ["status", "control"])
+def test_who_only_calls_may_call_any_address(command: str) -> None:
+    assert options.load(["--admin", ":4998"], command).admin == TcpAddress("", 4998)
+    assert options.load(["--admin", "lb.example:4998"], command).admin == TcpAddress("lb.example", 4998)
+
+
+@pytest.mark.parametrize("command", ["run", "check", "demo"])
+def test_who_listens_where_others_reach_it_needs_a_token(command: str) -> None:
+    with pytest.raises(ConfigError, match="--admin-token-file FILE"):
+        options.load(["--admin", ":0"], command)
+
+
+def test_any_free_port_is_asked_for_as_the_help_says() -> None:
+    help_of_admin = options_of("run")["admin"].help
+    options.load(["--admin", help_of_admin.rpartition("; ")[2].split()[0]])
 
 
 def test_passed_socket_that_others_reach_needs_a_token() -> None:
