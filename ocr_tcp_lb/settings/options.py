@@ -31,13 +31,13 @@ def load_with_own(argv: Sequence[str], command: str) -> tuple[Config, Values]:
     """Return also, by name, the values of the options that are the command's own and no part of a `Config`."""
     faults: list[Fault] = []
     given = arguments.read(argv, command, faults)
-    options = options_of(command)
+    options = options_of("run") | options_of(command)  # a file is that of `run`, whatever is asked of it
     values = _judged(given, options, faults)
     if "config" in given:
         said = _known(configfile.read(given["config"][0].text, faults), options, faults)
         values = _judged(said, options, faults) | values
         given = said | given
-    faults += _contradictions(given, values, opens_admin="listen" in options)
+    faults += _contradictions(given, values, opens_admin="listen" in options_of(command))
     if faults:
         raise ConfigError(faults)
     return _configured(options, values), values

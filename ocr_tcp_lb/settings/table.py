@@ -102,6 +102,7 @@ OPTIONS: tuple[Option, ...] = (
         "Where",
         "a TOML file of these same names; the command line wins",
         in_file=False,
+        commands=_RUN | _DOCTOR,
     ),
     Option(
         "workers-from",

@@ -59,6 +59,21 @@ def test_reader_that_leaves_early_is_no_fault(port: int) -> None:
         assert subprocess.run(argv, stdout=nobody, stderr=nobody, timeout=30).returncode == 0
 
 
+def test_fleet_of_a_configuration_is_examined(port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "lb.toml"
+    file.write_text(f'admin = ":4998"\nretries = 1\n[[backend]]\nname = "gpu"\nurl = "http://127.0.0.1:{port}/"\n')
+    assert main(["doctor", "--config", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert [one["name"] for one in tomllib.loads(out)["backend"]] == ["gpu"]
+    assert f"gpu  http://127.0.0.1:{port}/" in err
+
+
+def test_fault_in_the_configuration_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "lb.toml").write_text("retires = 1\n")
+    assert main(["doctor", "--config", str(tmp_path / "lb.toml")]) == 2
+    assert "retires: there is no such key; did you mean retries?" in capsys.readouterr().err
+
+
 def test_problem_gives_exit_code_1(port: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--backend", f"http://127.0.0.1:{port}/wrong"]) == 1
     assert "  PROBLEM  404 on /wrong, but /get_ocr answers" in capsys.readouterr().err
