@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from ocr_tcp_lb.config import Config
+from ocr_tcp_lb.config import BackendConfig, Config
 from ocr_tcp_lb.settings.faults import Fault
 from ocr_tcp_lb.settings.table import OPTIONS, backend_values, is_program_wide
 from ocr_tcp_lb.settings.values import TomlScalar
@@ -118,6 +118,20 @@ def render(config: Config) -> str:
     for backend in config.backends:
         lines += ["", "[[backend]]", *_pairs(backend_values(backend).items())]
     return "\n".join(lines) + "\n"
+
+
+def render_backends(backends: Iterable[BackendConfig]) -> str:
+    """Return the tables of some backends as TOML text: what is not as by default, and who they are."""
+    tables = []
+    for backend in backends:
+        usual = backend_values(BackendConfig(backend.name, backend.host, backend.port, backend.path))
+        said = {
+            key: value
+            for key, value in backend_values(backend).items()
+            if value != usual[key] or key in ("url", "name")
+        }
+        tables.append("\n".join(["[[backend]]", *_pairs(said.items())]))
+    return "\n\n".join(tables)
 
 
 def _pairs(values: Iterable[tuple[str, TomlScalar]]) -> list[str]:

@@ -35,6 +35,15 @@ class Findings:
     path: str = ""  # the one that answers; empty: none
     concurrency: int = 0  # measured; 0: not, or not clearly
 
+    @property
+    def proposal(self) -> BackendConfig:
+        """The backend as it was told, with what was found."""
+        return replace(
+            self.backend,
+            path=self.path or self.backend.path,
+            concurrency=self.concurrency or self.backend.concurrency,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -232,6 +241,9 @@ def _judge_concurrency(found: Findings, measured: concurrency.Measured) -> None:
     if measured.is_clear:
         found.concurrency = measured.at_least
         found.good.append(f"works on {found.concurrency} at once (measured)")
+        told = found.backend.concurrency
+        if told not in ("auto", found.concurrency):
+            found.notes.append(f"its concurrency is told to be {told}; below stands what was measured")
     else:
         most = "or more" if math.isinf(measured.at_most) else f"to {measured.at_most}"
         found.notes.append(f"works on {measured.at_least} {most} at once: not clear, so it is left to be learned")

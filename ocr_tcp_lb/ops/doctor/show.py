@@ -4,10 +4,8 @@ What is found goes to standard error, the TOML to standard output, so that `doct
 """
 
 import asyncio
-import json
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.errors import LoadBalancerError
@@ -16,12 +14,17 @@ from ocr_tcp_lb.ops.printing import put
 
 WELL, ILL = 0, 1
 
+Render = Callable[[Sequence[BackendConfig]], str]
 
-def visit(backends: Sequence[BackendConfig], sample_path: str) -> int:
-    """Examine all of them; returns the exit code: 1 if one will not work as it is. Raises LoadBalancerError."""
+
+def visit(backends: Sequence[BackendConfig], sample_path: str, render: Render) -> int:
+    """Examine all of them; returns the exit code: 1 if one will not work as it is. Raises LoadBalancerError.
+
+    `render` makes TOML of the backends as they were found.
+    """
     sample = _read_sample(sample_path) if sample_path else None
     findings = [_examine_aloud(backend, sample) for backend in backends]
-    usable = [one for one in findings if one.path]
+    usable = list(_distinct([one.proposal for one in findings if one.path]))
     if usable:
         _tell("\nA configuration for what was found:\n")
         put(render(usable))
@@ -30,16 +33,15 @@ def visit(backends: Sequence[BackendConfig], sample_path: str) -> int:
     return ILL if any(one.bad for one in findings) else WELL
 
 
-def render(findings: Sequence[Findings]) -> str:
-    """Return TOML with the backends as they were found."""
-    blocks = []
-    for found in findings:
-        lines = ["[[backend]]", f"url = {json.dumps(replace(found.backend, path=found.path).url)}"]
-        lines.append(f"name = {json.dumps(found.backend.name)}")
-        if found.concurrency:
-            lines.append(f"concurrency = {found.concurrency}")
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
+def _distinct(backends: Sequence[BackendConfig]) -> Iterator[BackendConfig]:
+    """Leave out what is there twice: two paths that were told may have been found to be one."""
+    names: dict[str, str] = {}
+    for one in backends:
+        if one.url in names:
+            _tell(f"\n{one.name} is left out: {one.url} is {names[one.url]} already")
+        else:
+            names[one.url] = one.name
+            yield one
 
 
 def _examine_aloud(backend: BackendConfig, sample: Sample | None) -> Findings:
@@ -62,9 +64,12 @@ def _progress(step: str) -> None:
 def _read_sample(path: str) -> Sample:
     try:
         with open(path, "rb") as file:
-            return Sample(path.rpartition("/")[2], file.read())
+            data = file.read()
     except (OSError, ValueError) as error:
         raise LoadBalancerError(f"--sample: cannot read {path}: {error}") from error
+    if not data:
+        raise LoadBalancerError(f"--sample: {path} is empty; name an image as your clients send it")
+    return Sample(path.rpartition("/")[2], data)
 
 
 def _tell(line: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.ops.doctor import concurrency
 from ocr_tcp_lb.ops.doctor.examine import Findings, Sample, examine
-from ocr_tcp_lb.ops.doctor.show import render
+from ocr_tcp_lb.settings.configfile import render_backends
 
 SAMPLE = Sample("scan.png", b"\x89PNG\r\n\x1a\nx")
 
@@ -75,7 +75,7 @@ async def test_path_that_answers_is_found() -> None:
         found = await visit(port)
     assert (found.path, found.bad) == ("/get_ocr", [])
     assert found.good[0] == f"reachable at 127.0.0.1:{port}"
-    assert render([found]) == f'[[backend]]\nurl = "http://127.0.0.1:{port}/get_ocr"\nname = "b1"'
+    assert render_backends([found.proposal]) == f'[[backend]]\nurl = "http://127.0.0.1:{port}/get_ocr"\nname = "b1"'
 
 
 async def test_wrong_path_is_told_with_the_right_one() -> None:
@@ -196,7 +196,7 @@ async def test_sample_is_sent_as_the_service_takes_it_and_its_slots_are_counted(
         found = await visit(port, "/ocr", SAMPLE)
     assert any("takes an image as the form's 'file'" in line for line in found.good)
     assert [asked.method for asked in seen[-3:]] == ["POST"] * 3
-    assert "concurrency = 3" in render([found])
+    assert "concurrency = 3" in render_backends([found.proposal])
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ async def test_concurrency_that_is_not_clear_is_left_out(
     async with service(only("/ocr")) as port:
         found = await visit(port, "/ocr", SAMPLE)
     assert found.notes[-1] == said
-    assert "concurrency" not in render([found])
+    assert "concurrency" not in render_backends([found.proposal])
 
 
 async def test_refusal_of_too_many_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +229,29 @@ async def test_refusal_of_too_many_is_noted(monkeypatch: pytest.MonkeyPatch) -> 
     async with service(only("/ocr")) as port:
         found = await visit(port, "/ocr", SAMPLE)
     assert found.notes[-1] == "of 3 at once, some failed; see its log if it should take as many"
-    assert "concurrency = 2" in render([found])
+    assert "concurrency = 2" in render_backends([found.proposal])
+
+
+@pytest.mark.parametrize(
+    ("measured", "shown", "is_noted"),
+    [
+        (concurrency.Measured(4, 4), 4, False),
+        (concurrency.Measured(2, 2), 2, True),
+        (concurrency.Measured(2, math.inf), 4, False),
+    ],
+)
+async def test_what_was_told_stands_unless_it_was_measured_otherwise(
+    monkeypatch: pytest.MonkeyPatch, measured: concurrency.Measured, shown: int, is_noted: bool
+) -> None:
+    async def measure(burst: concurrency.Burst, say: object) -> concurrency.Measured:
+        return measured
+
+    monkeypatch.setattr(concurrency, "measure", measure)
+    async with service(only("/ocr")) as port:
+        told = BackendConfig("gpu", "127.0.0.1", port, "/ocr", weight=2.0, concurrency=4)
+        found = await examine(told, SAMPLE, lambda step: None)
+    assert found.proposal == BackendConfig("gpu", "127.0.0.1", port, "/ocr", weight=2.0, concurrency=shown)
+    assert ("its concurrency is told to be 4; below stands what was measured" in found.notes) == is_noted
 
 
 async def test_burst_ends_with_its_first_failure(monkeypatch: pytest.MonkeyPatch) -> None:

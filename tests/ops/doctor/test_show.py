@@ -68,6 +68,30 @@ def test_fleet_of_a_configuration_is_examined(port: int, tmp_path: Path, capsys:
     assert f"gpu  http://127.0.0.1:{port}/" in err
 
 
+def test_what_was_told_of_a_backend_is_kept(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"http://127.0.0.1:{port}/get_ocr"
+    keys = "concurrency=4,weight=2,name=gpu,max_idle=500ms,abandon=cancel"
+    assert main(["doctor", "--backend", f"{url},{keys}"]) == 0
+    assert tomllib.loads(capsys.readouterr().out)["backend"] == [
+        {"url": url, "name": "gpu", "weight": 2.0, "concurrency": 4, "abandon": "cancel", "max-idle": "0.5s"}
+    ]
+
+
+def test_service_that_was_told_twice_is_printed_once(
+    port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"http://127.0.0.1:{port}"
+    assert main(["doctor", "--backend", f"{url}/get_ocr", "--backend", url]) == 0
+    out, err = capsys.readouterr()
+    assert [one["name"] for one in tomllib.loads(out)["backend"]] == ["b1"]
+    assert f"b2 is left out: {url}/get_ocr is b1 already" in err
+
+
+def test_empty_sample_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--sample", "/dev/null"]) == 2
+    assert "--sample: /dev/null is empty; name an image as your clients send it" in capsys.readouterr().err
+
+
 def test_fault_in_the_configuration_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "lb.toml").write_text("retires = 1\n")
     assert main(["doctor", "--config", str(tmp_path / "lb.toml")]) == 2
