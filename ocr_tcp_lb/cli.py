@@ -83,11 +83,13 @@ def _run(argv: Sequence[str]) -> int:
 def _control(argv: Sequence[str]) -> int:
     words, rest = _words_and_options(argv)
     config = options.load(rest, "control")
-    from ocr_tcp_lb.control import VERBS
+    from ocr_tcp_lb.control import VERBS, usage
     from ocr_tcp_lb.ops.admin.caller import call
 
-    if not words or words[0] not in VERBS:
-        raise LoadBalancerError("write one of: " + "; ".join(f"control {verb} {what}" for verb, what in VERBS.items()))
+    if not words:
+        raise LoadBalancerError(f"control what? Write one of\n{usage()}")
+    if words[0] not in VERBS:
+        raise LoadBalancerError(f"control knows no {words[0]!r}; {did_you_mean(words[0], VERBS)}")
     put(call(config.admin, config.admin_token_file, words))
     return 0
 

@@ -22,14 +22,21 @@ log = logging.getLogger(__name__)
 
 # What the running process is built on; a change of it is named in the log, and waits for a restart.
 FIXED = ("mode", "policy", "loop", "admin", "admin_token_file", "access_log")
-VERBS = {
-    "drain": "NAME: give a backend nothing more; what it has runs on",
-    "undrain": "NAME: put it back",
-    "add": "URL[,KEY=VALUE...]: let a backend join",
-    "remove": "NAME: let it go, once it has finished what it has",
-    "weight": "NAME NUMBER: change its share",
-    "reload": "read the configuration again, as SIGHUP does",
+VERBS = {  # what follows each, and what it does
+    "drain": ("NAME", "give a backend nothing more; what it has runs on"),
+    "undrain": ("NAME", "put it back"),
+    "add": ("URL[,KEY=VALUE...]", "let a backend join"),
+    "remove": ("NAME", "let it go, once it has finished what it has"),
+    "weight": ("NAME NUMBER", "change its share"),
+    "reload": ("", "read the configuration again, as SIGHUP does"),
 }
+
+
+def usage() -> str:
+    """Return a line for each command, such as `control drain NAME`."""
+    commands = [(f"control {verb} {words}", what) for verb, (words, what) in VERBS.items()]
+    width = max(len(command) for command, _ in commands)
+    return "\n".join(f"  {command.ljust(width)}  {what}" for command, what in commands)
 
 
 class ControlError(LoadBalancerError):
@@ -62,7 +69,7 @@ class Operator:
             raise ControlError(f"there is no command {verb!r}; {did_you_mean(verb, self._verbs)}")
         count, method = self._verbs[verb]
         if len(arguments) != count:
-            raise ControlError(f"write {verb} {VERBS[verb].partition(':')[0] if count else ''}".rstrip())
+            raise ControlError(f"write {verb} {VERBS[verb][0]}".rstrip())
         done = method(*arguments)
         log.info("control: %s", done)
         return done
@@ -146,7 +153,7 @@ class Operator:
         return f"backend {name} is back"
 
     def _add(self, text: str) -> str:
-        names = {backend.name for backend in self._hub.fleet.backends}
+        names = [backend.name for backend in self._hub.fleet.backends]
         free = next(f"b{n}" for n in range(1, len(names) + 2) if f"b{n}" not in names)
         config = read_backend(text, free)
         if config.concurrency == "auto":
@@ -154,6 +161,9 @@ class Operator:
         self._demand_limits([config])
         if config.name in names:
             raise ControlError(f"the name {config.name} is taken")
+        for name in names:
+            if self._hub.upstreams[name].config.url == config.url:
+                raise ControlError(f"{config.url} is backend {name} already; add another URL")
         self._hub.add(config)
         return f"backend {config.name} {config.url} was added"
 

@@ -122,6 +122,19 @@ def test_check_prints_a_file_that_checks_to_itself(tmp_path: Path, capsys: pytes
     assert 'url = "http://[::1]:5000/x"' in first
 
 
+def test_control_without_a_word_lists_its_commands_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["control"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "ocr-tcp-lb: control what? Write one of"
+    assert lines[1] == "  control drain NAME              give a backend nothing more; what it has runs on"
+    assert lines[-1] == "  control reload                  read the configuration again, as SIGHUP does"
+
+
+def test_misspelt_control_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["control", "drian", "b1"]) == 2
+    assert capsys.readouterr().err == "ocr-tcp-lb: control knows no 'drian'; did you mean drain?\n"
+
+
 @pytest.mark.parametrize("argv", [["--help"], ["check"]])
 def test_reader_that_leaves_early_is_no_fault(argv: list[str]) -> None:
     read, write = os.pipe()

@@ -116,6 +116,7 @@ async def test_weight_is_changed_for_the_next_request(scene: Scene) -> None:
         (["weight", "b1", "much"], "not a number"),
         (["add", "127.0.0.1:5000"], ""),
         (["add", "http://127.0.0.1:1/,name=b1"], "the name b1 is taken"),
+        (["weight", "b1"], "write weight NAME NUMBER"),
         (["reload", "now"], "write reload"),
     ],
 )
@@ -123,6 +124,13 @@ async def test_what_cannot_be_done_is_said_and_changes_nothing(scene: Scene, wor
     with pytest.raises(LoadBalancerError) as caught:
         scene.operator.do(words)
     assert message in str(caught.value)
+    assert scene.names == ["b1", "b2"]
+
+
+async def test_service_is_not_added_twice(scene: Scene) -> None:
+    url = scene.lb.hub.upstreams["b2"].config.url
+    with pytest.raises(ControlError, match="is backend b2 already; add another URL"):
+        scene.operator.do(["add", f"{url},name=again"])
     assert scene.names == ["b1", "b2"]
 
 
