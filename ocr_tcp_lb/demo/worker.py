@@ -193,7 +193,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        print(f"port {args.port} is taken", file=sys.stderr)
+        if not args.until_stdin_ends:  # else its owner says so, and what to do
+            print(f"port {args.port} is taken; choose another --port", file=sys.stderr)
         return PORT_TAKEN
     ready = {"port": worker.port, "path": worker.path, "recognizer": recognizer.name, "note": note}
     print(json.dumps(ready), flush=True)

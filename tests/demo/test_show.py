@@ -81,4 +81,5 @@ def test_taken_worker_port_ends_the_demo_with_a_clear_message() -> None:
         said = process.stderr.read()
         assert process.wait(timeout=60) == 2
     assert f"ocr-tcp-lb: port {first + 1}, which worker b2 needs, is taken" in said
+    assert said.count("taken") == 1
     assert "Traceback" not in said
