@@ -75,13 +75,12 @@ async def measure(
         low, high, failed_at = await judge.compare(best, more)
         if failed_at:  # it refuses what is too much: a number of its own; or it fails now and then, which tells nothing
             return Measured(best, best if failed_at == more else math.inf, failed_at)
-        promised = more / best - 1
-        if low > 1 + GAIN * promised:
+        if _is_gain(low, best, more):
             best = more
-        elif high < 1 + NO_GAIN * promised:
+        elif _is_none(high, best, more):
             break
         else:
-            return Measured(best, more if high < 1 + promised else math.inf)
+            return Measured(best, more if high < more / best else math.inf)
     return Measured(best, best)
 
 
@@ -109,8 +108,7 @@ class _Judge:
 
     async def compare(self, few: int, more: int) -> tuple[float, float, int]:
         """Return the bounds of the ratio of their throughputs, and how many at once brought failures, 0 for none."""
-        answers = math.lcm(few, more)
-        answers *= math.ceil(LEAST_ANSWERS / answers)  # whole waves on both sides
+        answers = _answers(few, more)
         times: dict[int, list[float]] = {few: [], more: []}
         low, high = 0.0, math.inf
         while not self._is_late():
@@ -121,8 +119,7 @@ class _Judge:
                 took.append(one.took_s)
             if len(times[few]) >= LEAST_ROUNDS:
                 low, high = self._bounds(times[few], times[more], answers)
-                promised = more / few - 1
-                if low > 1 + GAIN * promised or high < 1 + NO_GAIN * promised:
+                if _is_gain(low, few, more) or _is_none(high, few, more):
                     break
         return low, high, 0
 
@@ -154,3 +151,22 @@ class _Judge:
 
     def _is_late(self) -> bool:
         return self._clock() >= self._ends_at
+
+
+def _is_gain(low: float, few: int, more: int) -> bool:
+    return low > 1 + GAIN * (more / few - 1)
+
+
+def _is_none(high: float, few: int, more: int) -> bool:
+    return high < 1 + NO_GAIN * (more / few - 1)
+
+
+def _answers(few: int, more: int) -> int:
+    """How many answers a round times: whole waves on both sides.
+
+    Where numbers between the two are left out, three waves of the fewer and two of what is nearer to the more.
+    """
+    if more - few > 1:
+        return few + more
+    answers = math.lcm(few, more)
+    return answers * math.ceil(LEAST_ANSWERS / answers)
