@@ -10,6 +10,8 @@ import pytest
 from reference import PAGE, renewed
 
 from ocr_tcp_lb.cli import COMMANDS
+from ocr_tcp_lb.ops.accesslog import Clock, any_json
+from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.settings import options
 from ocr_tcp_lb.settings.table import BACKEND_KEYS, options_of
 
@@ -114,3 +116,46 @@ def test_every_metric_that_is_mentioned_exists() -> None:
     for path in DOCUMENTS:
         for name in re.findall(r"`ocr_tcp_lb_(\w+)", path.read_text()):
             assert f"{{P}}{name}" in source or f'"{name}"' in source, name
+
+
+def source_of(*rooms: str) -> str:
+    """The text of the program, with literals that go on in the next line put together."""
+    files = [file for room in rooms for file in sorted((ROOT / "ocr_tcp_lb" / room).rglob("*.py"))]
+    return re.sub(r'"\s*\n\s*f?"', "", "".join(file.read_text() for file in files))
+
+
+def test_every_message_that_is_explained_is_one_of_the_program() -> None:
+    """Word by word, but for numbers, addresses and names in it."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    source = source_of("")
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
+    messages = [said for cell in cells for said in re.findall(r"`([A-Za-z][^`]* [^`]* [^`]*)`", cell)]
+    assert len(messages) >= 10
+    for message in messages:
+        for part in re.split(r"\S*[0-9/]\S*|[:,]|Connection refused|^listen ", message):
+            assert part.strip() in source, f"{part!r} of {message!r}"
+
+
+def access_log_section() -> str:
+    return (ROOT / "docs" / "operations.md").read_text().partition("## The access log")[2].partition("\n## ")[0]
+
+
+def test_every_field_of_the_access_log_is_explained() -> None:
+    record = Record("127.0.0.1", b"1")
+    fields = re.findall(r'"(\w+)":', any_json(record, Clock()))
+    assert len(fields) == 15
+    for name in fields:
+        assert re.search(rf"^\| .*`{name}`.* \|", access_log_section(), re.MULTILINE), name
+
+
+def test_every_ending_that_is_no_error_code_is_explained() -> None:
+    endings = set(re.findall(r'ending(?:: str)? = "(\w+)"', source_of("relay"))) - {"backend_broke"}  # a code, too
+    assert {"ok", "cancelled", "internal_error", "idle_timeout"} <= endings
+    for ending in endings:
+        assert f"\n| `{ending}` |" in access_log_section(), ending
+
+
+def test_commands_are_those_of_the_virtual_environment() -> None:
+    for line in re.findall(r".*(?:python -m|\bpytest\b).*", README):
+        for command in re.findall(r"(\S*)\b(?:python -m (?:bench|tests|ocr_tcp_lb)|pytest )", line):
+            assert command.strip("`(").endswith(".venv/bin/"), line
