@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ocr_tcp_lb import app
+from ocr_tcp_lb import doors
 from ocr_tcp_lb.config import Config, UnixAddress
 from ocr_tcp_lb.ops.systemd import Activation
 
@@ -30,11 +30,11 @@ def test_files_of_sockets_are_ours_unless_systemd_passed_these_very_ones(
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(tmp_path / "passed"))
         sock.listen()
-        monkeypatch.setattr(app, "passed_sockets", lambda: Activation(**{what: (sock,)}))
+        monkeypatch.setattr(doors, "passed_sockets", lambda: Activation(**{what: (sock,)}))
         config = Config(listen=(UnixAddress(str(tmp_path / "front")),), admin=UnixAddress(str(tmp_path / "admin")))
-        doors = app.open_doors(config)
-        doors.close()
-    assert (doors.owns_clients, doors.owns_admin) == (what != "clients", what != "admin")
+        opened = doors.open_doors(config)
+        opened.close()
+    assert (opened.owns_clients, opened.owns_admin) == (what != "clients", what != "admin")
 
 
 class Program:

@@ -23,7 +23,9 @@ IMPORTS = {
     "settings": {"config"},
     "compiled": {"relay"},
     "control": {"relay", "balance", "settings", "config"},
-    "app": {"control", "compiled", "ops", "relay", "balance", "config", ""},  # "": the version
+    "doors": {"ops", "relay", "config"},
+    "signals": {"control", "ops", "relay", "config"},
+    "app": {"signals", "doors", "control", "compiled", "ops", "relay", "balance", "config", ""},  # "": the version
     "demo": {"app", "config"},
     "cli": {"demo", "app", "control", "ops", "settings", ""},
     "__main__": {"cli"},

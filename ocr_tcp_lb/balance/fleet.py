@@ -231,9 +231,10 @@ class Fleet:
         self._assemble(self.backends, now)
         return self._serve_queue(now)
 
-    def set_bounds(self, queue_size: int, retries: int) -> None:
-        """Let another number of requests wait, and be tried again; who waits already stays."""
-        self._queue.size = queue_size
+    def set_queue(self, size: int, order: Order, retries: int) -> None:
+        """Let another number of requests wait, in another order, and be tried again; who waits already stays."""
+        self._queue.size = size
+        self.order = order
         self._retries.most = retries
 
     def expected_wait_s(self, ticket: Ticket, now: float) -> float:

@@ -21,12 +21,11 @@ from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import ReplyError, bad_reply
 from ocr_tcp_lb.wire.fields import list_members
-from ocr_tcp_lb.wire.head import Framing, ReplyHead
+from ocr_tcp_lb.wire.head import CONTINUE, SWITCHING_PROTOCOLS, Framing, ReplyHead
 
 STALE_WITHIN_S = 0.1  # a stale connection says so within a round trip; later it is a crash
 PASSING_ERRORS = frozenset({500, 502, 503, 504})  # another backend may do better; nginx's proxy_next_upstream has them
 MOST_INTERIM_REPLIES = 32  # a backend that sends 1xx for ever is broken
-CONTINUE, SWITCHING_PROTOCOLS, FIRST_FINAL = 100, 101, 200
 
 
 class Answer:
@@ -113,7 +112,7 @@ class Answer:
         while self.reply is None and (end := reply_head_end(data, self._hub.limits.head_bytes)):
             reply = self._hub.replies.parse(data[:end], head.method)
             data = data[end:]
-            if reply.status >= FIRST_FINAL or reply.status == SWITCHING_PROTOCOLS:
+            if reply.is_final:
                 if not self._keep_from_client(reply, data):
                     self._begin(reply, data)
                 return b""

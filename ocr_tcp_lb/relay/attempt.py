@@ -11,7 +11,7 @@ closes are all seen by the same few lines.
 import time
 
 from ocr_tcp_lb.balance.outcome import Outcome, outcome_of
-from ocr_tcp_lb.relay.answer import SWITCHING_PROTOCOLS, Answer
+from ocr_tcp_lb.relay.answer import Answer
 from ocr_tcp_lb.relay.connecting import connect
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.hub import Hub
@@ -21,6 +21,7 @@ from ocr_tcp_lb.relay.talk import carry
 from ocr_tcp_lb.relay.tunnel import Tunnel
 from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
 from ocr_tcp_lb.wire.errors import RequestError
+from ocr_tcp_lb.wire.head import SWITCHING_PROTOCOLS
 
 LOOK_AGAIN_S = 0.25
 LET_DIE_S = 0.005  # of 850 workers killed under load, 3 cost a request more than they had slots; with it none of 400

@@ -25,9 +25,8 @@ from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.errors import ReplyError
 from ocr_tcp_lb.wire.framing import Framing
-from ocr_tcp_lb.wire.head import ReplyHead, RequestHead
+from ocr_tcp_lb.wire.head import FIRST_FINAL, ReplyHead, RequestHead
 
-FIRST_FINAL: Final = 200
 FIRST_CLIENT_ERROR: Final = 400
 FIRST_ERROR: Final = 500  # another backend may do better: the Exchange knows
 _room: Final = scratch_view[:FIRST_READ_BYTES]

@@ -181,8 +181,7 @@ class Hub:
         self._configure(config)
         self.slabs.capacity_bytes = config.limits.buffer_memory_bytes
         self.deadlines.set_shortest(shortest_limit_s(config))
-        self.fleet.set_bounds(config.queue.size, config.retries)
-        self.fleet.order = config.queue.order
+        self.fleet.set_queue(config.queue.size, config.queue.order, config.retries)
 
     def _configure(self, config: Config) -> None:
         """Keep the configuration, and by itself what every request asks of it."""

@@ -95,7 +95,7 @@ class Probe:
             data += bytes(scratch_view[: received or 0])
             while end := reply_head_end(data, self._hub.limits.head_bytes):
                 reply = self._hub.replies.parse(data[:end], b"GET")
-                if reply.status >= SUCCESS.start:
+                if reply.is_final:
                     return reply.status
                 interim_replies += 1
                 if interim_replies > MOST_INTERIM_REPLIES:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ocr_tcp_lb.balance.lease import Lease, Outcome
 from ocr_tcp_lb.errors import LoadBalancerError
-from ocr_tcp_lb.relay.answer import FIRST_FINAL, MOST_INTERIM_REPLIES, SWITCHING_PROTOCOLS
+from ocr_tcp_lb.relay.answer import MOST_INTERIM_REPLIES
 from ocr_tcp_lb.relay.attempt import opening_of
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.connecting import connect
@@ -193,7 +193,7 @@ class Runner:
                 head = bytes(self._data[self._body_at : self._body_at + end])
                 reply = self._hub.replies.parse(head, self._request.head.method)
                 self._body_at += end
-                if reply.status >= FIRST_FINAL or reply.status == SWITCHING_PROTOCOLS:
+                if reply.is_final:
                     return reply
                 self._interim_replies += 1
                 if self._interim_replies > MOST_INTERIM_REPLIES:

@@ -14,6 +14,10 @@ from ocr_tcp_lb.wire.plans import ReplyPlan, RequestPlan
 __all__ = ["Framing", "Hop", "ReplyHead", "RequestHead"]
 
 
+CONTINUE: Final = 100  # status codes, RFC 9110 section 15
+SWITCHING_PROTOCOLS: Final = 101
+FIRST_FINAL: Final = 200
+
 MAX_WRITTEN: Final = 64  # clients and paths for which a shared head is remembered as it was written
 
 
@@ -140,6 +144,11 @@ class ReplyHead:
         self.minor = plan.minor
         self.upgrade = plan.upgrade
         self.content_length = 0
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no other reply follows to the same request (RFC 9110, 15.2); after 101 no HTTP does."""
+        return self.status >= FIRST_FINAL or self.status == SWITCHING_PROTOCOLS
 
     def share(self) -> None:
         """Remember from now on what was written: the head stands for many equal ones."""

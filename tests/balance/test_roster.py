@@ -1,3 +1,4 @@
+import math
 import random
 
 import pytest
@@ -60,3 +61,22 @@ def test_tried_backends_can_be_left_out(policy: str) -> None:
     assert roster.choose_except({first}, 0.0) is second
     assert roster.choose_except({first, second}, 0.0) is reserve
     assert roster.choose_except(set(all_three), 0.0) is None
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_who_may_use_only_some_backends_is_given_the_same_one_as_who_may_use_all(seed: int) -> None:
+    """`policy.FastestFree` says in one line what `ranking.Ranking` keeps in heaps."""
+    rng = random.Random(seed)
+    members = [
+        Backend(BackendSpec(f"b{i}", rng.choice([0.5, 1.0, 2.0]), rng.choice([1, 2, 4, "auto"])), i, learns=True)
+        for i in range(rng.randrange(1, 9))
+    ]
+    for number, backend in enumerate(members):
+        for _ in range(rng.randrange(40)):
+            backend.service.learn(rng.choice([0.1, 0.4, 1.5]) * rng.uniform(0.8, 1.2), 0.0)
+        while backend.is_eligible and rng.random() < 0.6:
+            backend.take(Lease(backend, Ticket(0.0), 0.0, 0), rng.randrange(100) * 10 + number)
+        backend.is_draining = rng.random() < 0.1
+        backend.is_silent = rng.random() < 0.1
+    roster = roster_of("queue", members)
+    assert roster.choose_except(set(), 0.0) is roster.choose(1, math.inf, 0.0)
