@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from relay.support import GET, OK, Balancer, House, Peer, Stuffed, pattern, post, reply, until
+from relay.support import GET, OK, Balancer, House, Peer, Stuffed, pattern, post, replaces_a_part, reply, until
 
 from ocr_tcp_lb.config import Limits, Timeouts
 from ocr_tcp_lb.relay import attempt
@@ -226,6 +226,7 @@ async def test_slot_of_a_ghost_is_free_as_soon_as_its_reply_begins(house: House,
         await until(lambda: lb.in_flight() == 0)
 
 
+@replaces_a_part
 async def test_half_closed_client_that_leaves_late_costs_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ocr_tcp_lb.relay.client.LOOKED_AFTER_S", (0.01, 0.02))
     lb, first, peer = await in_computation(house)
