@@ -1,6 +1,7 @@
 """Every row of the table, on a real socket, whole and byte by byte, on both loops."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from relay.support import Balancer, House, Message, Peer, until
@@ -12,13 +13,14 @@ from .replies import REPLIES
 from .requests import REQUESTS
 from .row import BROKEN, CLOSED, ENDS, NOTHING, OK, RESETS, Row
 
+README = Path(__file__).resolve().parents[2] / "README.md"
 TABLE = (*REQUESTS, *CHUNKS, *REPLIES)
 EVIL = b"GET /evil HTTP/1.1\r\nHost: a\r\n\r\n"
 MOST_BYTEWISE = 200
 
 
 def test_the_table_is_complete() -> None:
-    assert len(TABLE) >= 120
+    assert f"a table of {len(TABLE)} cases" in README.read_text()
     assert len({row.name for row in TABLE}) == len(TABLE)
     assert all(row.rule.startswith("RFC ") for row in TABLE)
 
