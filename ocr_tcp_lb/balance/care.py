@@ -53,6 +53,7 @@ class Care:
         if health.state is not State.TRIAL or lease.era != health.era:
             return False
         self._move(lease.backend, health.note(Outcome.SERVED), now)
+        lease.era = health.era  # what comes of it later is news of this era
         return True
 
     def check(self, backend: Backend, is_well: bool, now: float, hold_s: float) -> None:

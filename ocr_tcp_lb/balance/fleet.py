@@ -117,7 +117,7 @@ class Fleet:
             self._sizes_due = now + SIZES_EVERY_S
             self.sizes.learn(size_bytes, service_s, mean_s)
         if outcome is not SERVED or not backend.health.is_untroubled:
-            ticket.note(backend, outcome)
+            ticket.note(lease, outcome)
             self._care.judge(lease, outcome, now)
         if not backend.is_gone:  # `_react` written out: this is the end of every request
             self._roster.refresh(backend)
@@ -151,6 +151,14 @@ class Fleet:
             for backend in self._care.begin_trials(now):  # all before any is granted: a retry must see every choice
                 self._roster.refresh(backend)
         return self._serve_queue(now)
+
+    def let_go(self, lease: Lease, now: float) -> Sequence[Lease]:
+        """Give back the slot of a tunnel that goes on, where slots are learned; returns as `settle` does.
+
+        How many at once a backend works on cannot be learned from those that only stand open, and a few of them would
+        keep everybody else out.
+        """
+        return self.settle(lease, Outcome.CLIENT_ERROR, now) if lease.backend.learner is not None else ()
 
     def checked(self, backend: Backend, is_well: bool, now: float, *, hold_s: float = 0.0) -> Sequence[Lease]:
         """Take in a health check of an idle backend; see `Health.note_check`. Returns as `settle` does."""
@@ -191,7 +199,7 @@ class Fleet:
         ticket = lease.ticket
         if self._queue.count or not self._retries.has_left(ticket, self._grants, now, failing=1):
             return None
-        backend = self._roster.choose_except(ticket.tried | {lease.backend}, now)
+        backend = self._roster.choose_except([*ticket.tried, lease.backend], now)
         if backend is None or backend.in_flight >= backend.limiter.sure:
             return None
         self._retries.budget.spend(self._grants, now)
@@ -277,9 +285,10 @@ class Fleet:
         self._care.take_on(self.backends)
 
     def _choose_untried(self, ticket: Ticket, now: float) -> Backend | None:
-        """Choose for a retry: no tried backend while an untried one is in service."""
+        """Choose for a retry: no tried backend while an untried one is in service, unless it has come back since."""
         if any(b.is_in_service and b not in ticket.tried for b in self.backends):
-            return self._roster.choose_except(ticket.tried, now)
+            untried = self._roster.choose_except(ticket.tried, now)
+            return untried or self._roster.choose_except([b for b in ticket.tried if not ticket.may_return_to(b)], now)
         return self._roster.choose(1, math.inf, now)
 
     def _push(self, ticket: Ticket, now: float) -> None:

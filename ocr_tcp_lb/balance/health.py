@@ -134,7 +134,7 @@ class Health:
         self.takes_requests = self.state is not State.EJECTED
         self.last_outcome = outcome
         if outcome in WHOLE_REPLIES:
-            self._errors_in_a_row = 0
+            self._errors_in_a_row = self._checks_failed = 0
             self.is_untroubled = self.state is State.UP
             return Event.ANSWERED
         if outcome is Outcome.SERVER_ERROR:
@@ -158,6 +158,7 @@ class Health:
             self._was_well = True
             return Event.NOTHING if self.last_outcome in DEAR_BACKOFF_FIRST_S else Event.CHECKED_WELL
         self._checks_failed += 1
+        self.is_untroubled = False
         self.retry_at = max(self.retry_at, now + hold_s)
         if self._was_well and self.state is State.UP and self._checks_failed < CHECKS_TO_EJECT:
             return Event.NOTHING

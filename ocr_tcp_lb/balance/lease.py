@@ -4,9 +4,11 @@ A ticket lives as long as its request and remembers where it was tried. A lease 
 slot from the grant until `Fleet.settle`, which must be called exactly once, cancellation included.
 """
 
-from collections.abc import Set
+from collections.abc import Mapping
+from typing import Final
 
 from ocr_tcp_lb.balance.backend import Backend
+from ocr_tcp_lb.balance.health import State
 from ocr_tcp_lb.balance.limit import InFlight
 from ocr_tcp_lb.balance.outcome import FAILURES, Outcome
 
@@ -14,6 +16,7 @@ __all__ = ["LEAST_URGENT", "USUAL_PRIORITY", "Lease", "Outcome", "Ticket"]
 
 LEAST_URGENT = 9  # low numbers are urgent, as in RFC 9218 section 4.1 and in mail's X-Priority
 USUAL_PRIORITY = 5
+_NOWHERE: Final[Mapping[Backend, int]] = {}
 
 
 class Ticket:
@@ -36,7 +39,7 @@ class Ticket:
     ) -> None:
         self.arrived_at = arrived_at
         self.size_bytes = size_bytes  # of the body, where known
-        self.tried: Set[Backend] = frozenset()  # backends where an attempt failed
+        self.tried: Mapping[Backend, int] = _NOWHERE  # backends where an attempt failed, and the era of their health
         self.attempts = attempts  # leases granted so far
         self.failures = failures  # attempts that may have cost a backend work; a refused connection is none
         self.deaths = 0  # backends that broke while they had it
@@ -48,10 +51,14 @@ class Ticket:
         """Whether it was granted a lease before, and so has waited its turn already."""
         return self.attempts > 0
 
-    def note(self, backend: Backend, outcome: Outcome) -> None:
+    def may_return_to(self, backend: Backend) -> bool:
+        """Whether a backend where it failed has been left out since, and is back."""
+        return backend.health.state is State.UP and backend.health.era > self.tried[backend]
+
+    def note(self, lease: "Lease", outcome: Outcome) -> None:
         """Remember how an attempt ended; the fleet calls this when the lease is settled."""
         if outcome in FAILURES:
-            self.tried = self.tried | {backend}
+            self.tried = {**self.tried, lease.backend: lease.era}
             if outcome is not Outcome.CONNECT_FAILED:
                 self.failures += 1
             if outcome is Outcome.BROKE:

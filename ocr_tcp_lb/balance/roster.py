@@ -6,7 +6,7 @@ looks at what changed when the next choice is due, because most backends change 
 """
 
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Container, Sequence
 from typing import Final
 
 from ocr_tcp_lb.balance.backend import Backend
@@ -31,7 +31,7 @@ class Roster:
         """Return a backend for the request at this position of the queue (1 is first), or None: it has to wait."""
         raise NotImplementedError
 
-    def choose_except(self, tried: Set[Backend], now: float) -> Backend | None:
+    def choose_except(self, tried: Container[Backend], now: float) -> Backend | None:
         """Return a backend that is not in `tried`, or None."""
         raise NotImplementedError
 
@@ -85,7 +85,7 @@ class Listed(Roster):
         """Return the policy's choice; nobody is held."""
         return self._pick(self._weighted.members or self._reserves.members, now)
 
-    def choose_except(self, tried: Set[Backend], now: float) -> Backend | None:
+    def choose_except(self, tried: Container[Backend], now: float) -> Backend | None:
         """Return the policy's choice among the others."""
         left = [b for b in self._weighted.members if b not in tried]
         return self._pick(left or [b for b in self._reserves.members if b not in tried], now)
@@ -129,7 +129,7 @@ class Ranked(Roster):
             ranking = self._reserves
         return ranking.choose(position, waited_s, may_pile)
 
-    def choose_except(self, tried: Set[Backend], now: float) -> Backend | None:
+    def choose_except(self, tried: Container[Backend], now: float) -> Backend | None:
         """Return the fastest of the others; O(n), because retries are rare."""
         left = [b for b in self._backends if b.is_eligible and b not in tried]
         candidates = [b for b in left if not b.is_reserve] or left

@@ -21,6 +21,8 @@ class Clock:
     """Wall-clock stamps for records, which carry monotonic times; the text of a second is made once."""
 
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
         self._offset_s = wall() - monotonic()
         self._second = -1
         self._text = b""
@@ -30,7 +32,9 @@ class Clock:
         moment = monotonic_s + self._offset_s
         second = int(moment)
         if second != self._second:
-            self._second = second
+            self._offset_s = self._wall() - self._monotonic()  # the wall clock is set now and then, or slept
+            moment = monotonic_s + self._offset_s
+            self._second = second = int(moment)
             self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
         return self._text, int((moment - second) * 1000)
 

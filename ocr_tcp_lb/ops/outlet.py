@@ -30,6 +30,7 @@ class Outlet:
         self._done = 0  # written or lost; counted by ours
         self._lost = 0  # the same
         self._dropped = 0
+        self._is_over = False  # the reader has left
         self._unreported = 0
         self._thread = threading.Thread(target=self._run, name="outlet", daemon=True)
         self._thread.start()
@@ -49,6 +50,9 @@ class Outlet:
         """Have all lines written now."""
         lines, self._lines = self._lines, []
         if not lines:
+            return
+        if self._is_over:
+            self._dropped += len(lines)
             return
         if self._passed_on - self._done >= MOST_LINES:
             self._dropped += len(lines)
@@ -71,6 +75,8 @@ class Outlet:
             except OSError as error:
                 if error.errno in GONE:
                     log.warning("the access log cannot be written: %s", error.strerror)
+                    self._lost += len(lines)
+                    self._is_over = True
                     return
                 if not unreported:
                     log.warning("the access log cannot be written now: %s", error.strerror)

@@ -202,8 +202,8 @@ class Attempt:
         request, upload, reply = self._request, self._request.upload, answer.reply
         assert reply is not None
         if reply.status == SWITCHING_PROTOCOLS:
-            answer.go_on()
-            if request.lease is not None:
+            if request.lease is not None and not self._hub.let_go(request.lease):
+                answer.go_on()
                 self._hub.prove(request.lease)
             await self._tunnel(connection, answer.surplus)
             return Outcome.SERVED

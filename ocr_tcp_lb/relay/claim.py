@@ -27,7 +27,7 @@ class Claim(Ticket):
         self._hub = hub
         self.client = client
         self.is_waiting = False  # in the queue
-        self._at_work_s = 0.0  # in attempts that failed, which is no waiting
+        self._at_work_s = 0.0  # in attempts that failed after they had begun, which is no waiting
         self.deadline: float | None = None  # when the answer is of no more use
         self.lease: Lease | None = None
         if hub.fair_by_address:
@@ -122,11 +122,18 @@ class Claim(Ticket):
         """Give the lease back, with what came of it; `now` is for who knows the time."""
         lease, self.lease = self.lease, None
         assert lease is not None
+        if lease.is_settled:  # a tunnel's, whose slot was given back
+            return
         if now is None:
             now = time.monotonic()
         if outcome is not SERVED:
-            self._at_work_s += now - lease.granted_at
+            self.note_failure(lease, outcome, now)
         self._hub.settle(lease, outcome, now)
+
+    def note_failure(self, lease: Lease, outcome: Outcome, now: float) -> None:
+        """Leave what an attempt took out of the time that was waited; knocking in vain is waiting, too."""
+        if outcome is not Outcome.CONNECT_FAILED:
+            self._at_work_s += now - lease.granted_at
 
     def may_try_another(self, failure: AttemptFailed, *, may_run_twice: bool) -> bool:
         """Whether another attempt is allowed: no harm may come from it, and somebody must be left to try.

@@ -24,6 +24,9 @@ async def connect(upstream: Upstream, wakeup: Wakeup, has_expired: Callable[[], 
     for family, address in await upstream.resolver.addresses(wakeup, has_expired):
         try:
             channel = await _open(family, address, upstream, wakeup, has_expired)
+        except TimeoutError as error:
+            failure = error
+            upstream.resolver.put_last((family, address))  # there was no time left for another
         except OSError as error:
             failure = error
         else:

@@ -98,6 +98,7 @@ class HedgedAttempt:
         try:
             winner = await self._first_reply()
         except BaseException:
+            self._claim.note_failure(lease, Outcome.BROKE, time.monotonic())
             for runner in self._runners:
                 runner.abandon()
             raise

@@ -124,6 +124,11 @@ class Hub:
         """Tell the fleet that a backend is well, of an attempt that may go on for hours."""
         self._follow(self.fleet.prove(lease, time.monotonic()))
 
+    def let_go(self, lease: Lease) -> bool:
+        """Give back the slot of a tunnel, where slots are learned; whether that was done."""
+        self._follow(self.fleet.let_go(lease, time.monotonic()))
+        return lease.is_settled
+
     def drain(self, backend: Backend) -> None:
         """Give the backend nothing more; what it has runs on."""
         self._follow(self.fleet.drain(backend, time.monotonic()))

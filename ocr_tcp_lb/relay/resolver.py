@@ -28,6 +28,7 @@ class Resolver:
         self._port = port
         self._addresses: Sequence[SocketEndpoint] = _literal_address(host, port)
         self._is_literal = bool(self._addresses)
+        self._last: SocketEndpoint | None = None  # the one that nobody answered at, lately
         self._resolved_at = 0.0
         self._lookup: asyncio.Future[list[tuple[object, ...]]] | None = None
 
@@ -56,6 +57,11 @@ class Resolver:
             raise error
         return self._addresses
 
+    def put_last(self, endpoint: SocketEndpoint) -> None:
+        """Try the others first from now on: nobody answers there."""
+        self._last = endpoint
+        self._addresses = sorted(self._addresses, key=lambda one: one == endpoint)
+
     def _look_up(self) -> asyncio.Future[list[tuple[object, ...]]]:
         if self._lookup is None:
             found = self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
@@ -66,7 +72,8 @@ class Resolver:
     def _take(self, lookup: asyncio.Future[list[tuple[object, ...]]]) -> None:
         self._lookup = None
         if not lookup.cancelled() and lookup.exception() is None:
-            self._addresses = [(family, address) for family, _, _, _, address in lookup.result()]  # type: ignore[misc]
+            found = [(family, address) for family, _, _, _, address in lookup.result()]
+            self._addresses = sorted(found, key=lambda one: one == self._last)  # type: ignore[arg-type]
             self._resolved_at = self._loop.time()
 
     def _failure(self, reason: str) -> AttemptFailed:

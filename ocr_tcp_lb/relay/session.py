@@ -123,7 +123,7 @@ class Session:
             await dismiss(client, error_reply(error.status, error.code, error.message, request_id))
             record.status = error.status
         except ClientGone:
-            pass
+            record.ending = "client_left"
         finally:
             record.ended = time.monotonic()
             hub.on_record(record)

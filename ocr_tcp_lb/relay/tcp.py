@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from functools import partial
 
 from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.relay.claim import Claim
@@ -75,11 +76,13 @@ class TcpSession:
             upstream = self._hub.upstream_of(lease.backend)
             introduction = header_for(self._client, upstream.config.send_proxy)
             connection = await self._connect(upstream)
-            self._hub.prove(lease)
             self._hub.begin_reply(lease)
+            # Not at once: something before a dead service may accept for it, and close.
+            proof = self._hub.loop.call_later(ABRUPT_S, partial(self._hub.prove, lease))
             try:
                 outcome = await self._pass_on(connection, introduction)
             finally:
+                proof.cancel()
                 self._hub.end_reply(lease)
             return True
         except AttemptFailed as error:

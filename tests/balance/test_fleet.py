@@ -148,6 +148,48 @@ def test_a_retry_returns_to_a_tried_backend_when_no_other_is_in_service() -> Non
     assert world.lease(ticket).backend is lease.backend
 
 
+def test_a_retry_returns_to_one_that_has_come_back_while_the_others_are_full() -> None:
+    world = World(*specs(1, 1, concurrency=1))
+    lease, _ = world.lease(), world.lease()
+    world.settle(lease, Outcome.CONNECT_FAILED)  # it restarts, and the other works on a long page
+    ticket = world.wait(lease.ticket)
+    world.now += 1.0
+    world.fleet.tick(world.now)
+    trial = world.lease()
+    assert trial.backend is lease.backend
+    assert [(g.ticket, g.backend) for g in world.settle(trial)] == [(ticket, lease.backend)]
+
+
+def test_a_tunnel_gives_its_slot_back_where_slots_are_learned() -> None:
+    world = World(*specs(1))
+    (backend,) = world.fleet.backends
+    for _ in range(50):
+        lease = world.lease()
+        assert world.fleet.let_go(lease, world.now) == ()
+        assert lease.is_settled
+    assert (backend.in_flight, backend.replying) == (0, 0)
+
+
+def test_a_tunnel_keeps_its_slot_where_a_limit_was_told() -> None:
+    world = World(*specs(1, concurrency=1))
+    lease = world.lease()
+    assert world.fleet.let_go(lease, world.now) == ()
+    assert not lease.is_settled
+    world.wait()
+
+
+def test_a_break_after_the_proof_still_counts() -> None:
+    world = World(*specs(1, 1))
+    world.fail("b1", Outcome.CONNECT_FAILED)
+    world.now += 1.0
+    world.fleet.tick(world.now)
+    lease = next(one for one in (world.lease(), world.lease()) if one.backend.name == "b1")
+    world.fleet.prove(lease, world.now)
+    assert lease.backend.health.state is State.UP
+    world.settle(lease, Outcome.BROKE)
+    assert lease.backend.health.state is State.EJECTED
+
+
 def test_a_waiting_retry_is_let_go_when_its_last_untried_backend_falls() -> None:
     world = World(*specs(1, 1, concurrency=1))
     lease, other = world.lease(), world.lease()

@@ -235,3 +235,13 @@ def test_a_trial_gives_hope_unless_the_last_check_failed() -> None:
     assert not health.gives_hope
     health.move(health.note_check(True, 4.0, 0.0), 4.0, rng)
     assert health.gives_hope
+
+
+def test_failed_checks_are_in_a_row_only_if_nothing_went_well_between() -> None:
+    health = Health()
+    health.note_check(True, 0.0, 0.0)
+    assert health.note_check(False, 2.0, 0.0) is Event.NOTHING
+    assert not health.is_untroubled, "a good reply would change something"
+    health.move(health.note(Outcome.SERVED), 3.0, MiddleRng())
+    assert health.is_untroubled
+    assert health.note_check(False, 3600.0, 0.0) is Event.NOTHING

@@ -41,7 +41,8 @@ class Histories(RuleBasedStateMachine):
 
     def running(self, lease: Lease) -> None:
         untried = [b for b in self.fleet.backends if b.is_in_service and b not in lease.ticket.tried]
-        assert lease.backend not in lease.ticket.tried or not untried
+        is_back = lease.backend in lease.ticket.tried and lease.ticket.may_return_to(lease.backend)
+        assert lease.backend not in lease.ticket.tried or not untried or is_back
         assert not lease.backend.is_draining
         assert lease.backend.health.state is not State.EJECTED
         self.leases.append(lease)
@@ -124,7 +125,7 @@ class Histories(RuleBasedStateMachine):
             busy = [b for b in self.fleet.backends if b.in_flight and b not in open_now]
             assert any(b.service.mean_s / b.weight < slowest_s for b in busy), "held for nobody"
         for ticket in self.retries:
-            assert all(backend in ticket.tried for backend in open_now)
+            assert all(one in ticket.tried and not ticket.may_return_to(one) for one in open_now)
 
     @invariant()
     def a_trial_is_one_request(self) -> None:

@@ -41,8 +41,9 @@ def test_a_client_that_reads_slowly_does_not_count_against_the_backend() -> None
     ],
 )
 def test_a_ticket_remembers_where_it_failed(outcome: Outcome, is_tried: bool, failures: int) -> None:
-    ticket = Ticket(0.0)
-    ticket.note(BACKEND, outcome)
+    one = lease()
+    ticket = one.ticket
+    ticket.note(one, outcome)
     assert (BACKEND in ticket.tried) is is_tried
     assert ticket.failures == failures
 

@@ -104,3 +104,13 @@ def test_no_bytes_of_a_client_can_break_or_forge_a_line(target: bytes, method: b
     assert line.count('"') == 2
     assert line.endswith(" 200 1000/20 b1 2 200.0/10.0/190.0/625.0 ok\n")
     assert json.loads(json_formatter(clock())(record(target, method)))["end"] == "ok"
+
+
+def test_wall_clock_that_was_set_is_followed() -> None:
+    """Or the machine slept meanwhile, in which time the monotonic clock stands still."""
+    wall, monotonic = [1_000_000.0], [100.0]
+    clock = Clock(lambda: wall[0], lambda: monotonic[0])
+    assert clock.stamp(100.0) == "1970-01-12T13:46:40.000Z"
+    wall[0] += 8 * 3600 + 10
+    monotonic[0] += 10
+    assert clock.stamp(110.0) == "1970-01-12T21:46:50.000Z"

@@ -91,6 +91,9 @@ async def test_reader_that_left_ends_the_log_and_not_the_program(pipe: PIPE, cap
         outlet.pass_on()
     outlet.close(timeout_s=0.5)
     assert "cannot be written" in caplog.text
+    outlet.write([b"x\n"])
+    outlet.pass_on()
+    assert outlet.dropped >= 2, "whatever comes now, and what could not be written"
 
 
 def test_full_disk_costs_lines_and_not_the_log(pipe: PIPE, caplog: pytest.LogCaptureFixture) -> None:

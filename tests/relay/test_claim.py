@@ -260,3 +260,15 @@ async def test_deadline_is_kept_to_the_millisecond_and_the_queue_time_out_told_f
     assert refusal.value.code == "deadline_unmet"
     table.holder.settle(Outcome.SERVED)
     table.close()
+
+
+async def test_knocking_in_vain_is_waiting(house: House) -> None:
+    """Or a request would go on for ever where nobody answers a SYN."""
+    table = Table(house, queue=QueueConfig(timeout_s=10.0))
+    lease = table.holder.lease
+    assert lease is not None
+    lease.granted_at -= 3.0
+    table.holder.arrived_at -= 3.0
+    table.holder.settle(Outcome.CONNECT_FAILED)
+    assert table.holder.time_left_s() == pytest.approx(7.0, abs=0.5)
+    table.close()

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from bench.ports import free_port
+from ocr_tcp_lb.balance.health import State
 from ocr_tcp_lb.config import BackendConfig, QueueConfig, Timeouts
 from ocr_tcp_lb.relay import tcp as tcp_module
 
@@ -238,3 +239,24 @@ async def test_backend_of_a_long_connection_is_not_taken_for_one_that_hangs(
         lb.hub.review()
         await asyncio.sleep(0.06)
     assert not any(backend.is_silent for backend in lb.hub.fleet.backends)
+
+
+async def test_backend_on_trial_that_accepts_and_closes_is_not_proven_by_that(house: House) -> None:
+    """As a proxy before a dead service does: its back-off is to grow."""
+    backend, other = house.backend(), house.backend()
+    lb = house.balancer([backend, other], mode="tcp", policy="round-robin")
+    member = lb.hub.fleet.backends[0]
+    lb.hub.checked(member, False, 0.0)
+    lb.hub.checked(member, True, 0.0)
+    assert member.health.state is State.TRIAL
+    clients = [await lb.client() for _ in range(2)]
+    for client in clients:
+        await client.send(b"x")
+    peer = await backend.accept()
+    await peer.read(1)
+    assert member.health.state is State.TRIAL
+    peer.close()
+    await until(lambda: member.health.state is State.EJECTED)
+    assert member.health.ejections == 2
+    for client in clients:
+        client.close()

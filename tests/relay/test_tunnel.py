@@ -137,3 +137,29 @@ async def test_backend_is_not_taken_for_one_that_hangs(house: House, monkeypatch
     peer.close()
     await until(lambda: lb.in_flight() == 0)
     assert lb.hub.fleet.backends[0].replying == 0
+
+
+async def test_tunnels_that_stand_open_keep_nobody_out(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend])
+    clients = [await lb.client() for _ in range(10)]
+    for client in clients:
+        await client.send(UPGRADE)
+        peer = await backend.accept()
+        await peer.read_message()
+        await peer.send(SWITCHING)
+        assert (await client.read_head()).status == 101
+    await until(lambda: lb.in_flight() == 0)
+    await clients[0].send(b"ping")
+    assert await backend.peers[0].read(4) == b"ping"
+    asking = await lb.client()
+    await asking.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    peer = await backend.accept()
+    await peer.read_message()
+    await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    assert (await asking.read_message()).body == b"ok"
+    for client in clients:
+        client.close()
+    for peer in backend.peers[:10]:
+        peer.close()
+    assert {(await lb.record(number)).ending for number in range(11)} <= {"tunnel", "ok"}

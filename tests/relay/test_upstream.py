@@ -1,18 +1,22 @@
 """Connections to one backend: opened, kept, checked, dropped."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from bench.ports import free_port
 from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.config import BackendConfig
+from ocr_tcp_lb.relay import connecting
 from ocr_tcp_lb.relay.connecting import connect
 from ocr_tcp_lb.relay.failures import AttemptFailed
 from ocr_tcp_lb.relay.poller import LoopPoller
-from ocr_tcp_lb.relay.readiness import Wakeup
+from ocr_tcp_lb.relay.readiness import Channel, Wakeup
+from ocr_tcp_lb.relay.resolver import SocketAddress
 from ocr_tcp_lb.relay.upstream import MOST_IDLE, BackendConnection, Upstream
 
 from .support import House, Peer, ScriptedBackend, driven, until
@@ -182,6 +186,27 @@ async def test_every_address_of_a_name_is_tried(house: House) -> None:
     upstream = Upstream(LoopPoller(asyncio.get_running_loop()), BackendConfig("b1", "localhost", backend.port))
     connection, _ = await connected(upstream, backend)  # ::1, if it comes first, refuses
     connection.channel.close()
+
+
+async def test_address_at_which_nobody_answers_is_the_last_one_next_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = house.backend()
+    upstream = Upstream(LoopPoller(asyncio.get_running_loop()), BackendConfig("b1", "two.invalid", backend.port))
+    hole, good = (socket.AF_INET, ("127.0.0.2", backend.port)), (socket.AF_INET, ("127.0.0.1", backend.port))
+    upstream.resolver._addresses = [hole, good]
+    upstream.resolver._resolved_at = asyncio.get_running_loop().time()
+    real = connecting._open
+
+    async def open_one(family: socket.AddressFamily, address: SocketAddress, *more: Any) -> Channel:
+        if address == hole[1]:
+            raise TimeoutError(errno.ETIMEDOUT, "timed out")
+        return await real(family, address, *more)
+
+    monkeypatch.setattr(connecting, "_open", open_one)
+    connection, _ = await connected(upstream, backend)
+    connection.channel.close()
+    assert upstream.resolver._addresses == [good, hole]
 
 
 async def test_ipv6_backend_is_reached(house: House) -> None:
