@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import ocr_tcp_lb
 from ocr_tcp_lb.errors import LoadBalancerError
-from ocr_tcp_lb.ops.printing import put
+from ocr_tcp_lb.ops.printing import make_standard_streams, put
 from ocr_tcp_lb.settings import arguments, configfile, options
 from ocr_tcp_lb.settings.faults import ConfigError, did_you_mean
 
@@ -35,6 +35,7 @@ Examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (default: the program's arguments) asks for; return the exit code."""
+    make_standard_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     command = words.pop(0) if words and not words[0].startswith("-") else "run"
     try:

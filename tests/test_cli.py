@@ -3,12 +3,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 import ocr_tcp_lb
+from bench.ports import free_port
 from ocr_tcp_lb import app
 from ocr_tcp_lb.cli import COMMANDS, main
 from ocr_tcp_lb.config import Address, Config
@@ -189,3 +191,26 @@ def test_signal_ends_the_run_with_0(number: signal.Signals) -> None:
         rest = process.stderr.read()
         assert process.wait(timeout=30) == 0
         assert "Traceback" not in rest
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_fault(closed: str) -> None:
+    """And no socket gets their numbers, to which messages would then go."""
+    port = free_port()
+    words = f"{sys.executable} -m ocr_tcp_lb --listen 127.0.0.1:{port} --admin off --backend http://127.0.0.1:1"
+    process = subprocess.Popen(f"exec {words} --queue-timeout 10ms {closed}", shell=True, stderr=subprocess.DEVNULL)
+    try:
+        reply = b""
+        deadline = time.monotonic() + 15
+        while not reply.startswith(b"HTTP/1.1 503 "):
+            assert process.poll() is None, "it ended"
+            assert time.monotonic() < deadline
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+                    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                    reply = client.recv(1000)
+            except ConnectionError:
+                continue
+    finally:
+        process.terminate()
+        assert process.wait(15) == 0

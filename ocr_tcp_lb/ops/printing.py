@@ -1,4 +1,4 @@
-"""What a command prints as its result, to readers that may have left and disks that may be full."""
+"""What a command prints, to readers that may have left, disks that may be full, and streams that may be closed."""
 
 import os
 import sys
@@ -22,6 +22,21 @@ def put(text: str, out: TextIO | None = None) -> bool:
         _discard(stream)
         raise LoadBalancerError(f"cannot write the output: {error.strerror or error}") from error
     return True
+
+
+def make_standard_streams() -> None:
+    """See that there are all three: a shell or a service manager may have closed some (`2>&-`).
+
+    Else a socket would get the number of one, and what is printed would go to a client.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            os.set_inheritable(fd, True)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _discard(stream: TextIO) -> None:

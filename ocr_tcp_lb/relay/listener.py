@@ -13,6 +13,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from ocr_tcp_lb.config import UNIX_CLIENT, Address, TcpAddress, UnixAddress
 from ocr_tcp_lb.errors import LoadBalancerError
@@ -143,6 +144,27 @@ def address_of(sock: socket.socket) -> Address:
     return UnixAddress(name) if sock.family == socket.AF_UNIX else TcpAddress(name[0], name[1])
 
 
+class SocketFile:
+    """The file of a unix socket that we made."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._identity = self._look()
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            about = os.stat(self._path)
+        except OSError:  # somebody removed it
+            return None
+        return about.st_dev, about.st_ino
+
+    def remove(self) -> None:
+        """Remove it, unless another one has taken its place."""
+        if self._identity is not None and self._look() == self._identity:
+            with suppress(OSError):
+                os.unlink(self._path)
+
+
 class Listener:
     """Accepts clients on one listening socket and hands each, non-blocking, to `welcome` or to `turn_away`.
 
@@ -167,6 +189,7 @@ class Listener:
         self._is_ours = is_ours
         self._rest: asyncio.TimerHandle | None = None
         self.address = address_of(sock)  # also when it is closed
+        self._file = SocketFile(self.address.path) if is_ours and isinstance(self.address, UnixAddress) else None
         loop.add_reader(sock.fileno(), self._accept)
 
     def serves(self, wanted: Address) -> bool:
@@ -230,11 +253,8 @@ class Listener:
         else:
             self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
-        if self._is_ours and isinstance(self.address, UnixAddress):
-            try:
-                os.unlink(self.address.path)
-            except OSError:
-                pass  # somebody else removed it
+        if self._file is not None:
+            self._file.remove()
 
 
 def _printable(name: object) -> str:

@@ -239,3 +239,16 @@ def test_path_of_somebody_who_has_no_time_is_in_use(tmp_path: Path) -> None:
         with pytest.raises(ListenError, match="already in use"):
             open_listeners([UnixAddress(path)])
         close(waiting)
+
+
+async def test_file_that_took_the_place_of_ours_stays(tmp_path: Path) -> None:
+    address = UnixAddress(str(tmp_path / "socket"))
+    (sock,) = open_listeners([address])
+    listener = Listener(
+        asyncio.get_running_loop(), sock, has_room=lambda: True, welcome=lambda *_: None, turn_away=lambda *_: None
+    )
+    os.rename(address.path, tmp_path / "old")
+    (successor,) = open_listeners([address])
+    listener.close()
+    assert sorted(os.listdir(tmp_path)) == ["old", "socket"]
+    successor.close()

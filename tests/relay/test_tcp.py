@@ -256,7 +256,7 @@ async def test_backend_on_trial_that_accepts_and_closes_is_not_proven_by_that(ho
     await peer.read(1)
     assert member.health.state is State.TRIAL
     peer.close()
-    await until(lambda: member.health.state is State.EJECTED)
-    assert member.health.ejections == 2
     for client in clients:
         client.close()
+    await until(lambda: member.health.state is State.EJECTED)
+    assert member.health.ejections == 2

@@ -3,15 +3,18 @@
 import http.client
 import json
 import socket
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from ocr_tcp_lb.config import Address, UnixAddress
+from ocr_tcp_lb.config import KIB, MIB, Address, UnixAddress
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.ops.admin.control import WORDS_PATH
 from ocr_tcp_lb.ops.admin.gate import read_token
 
-PATIENCE_S = 10.0
+PATIENCE_S = 10.0  # for all of an exchange
+READ_BYTES = 64 * KIB
+MOST_BYTES = 16 * MIB  # of an answer; ten minutes of history and 1,000 backends are 0.5 MB
 
 
 class CallError(LoadBalancerError):
@@ -21,15 +24,21 @@ class CallError(LoadBalancerError):
 def call(address: Address | None, token_file: str, words: Sequence[str]) -> str:
     """Send the words to the admin listener at `address`; returns its answer, raises CallError."""
     answer = _exchange(address, token_file, "POST", WORDS_PATH, json.dumps({"words": list(words)}))
+    if "done" not in answer:
+        raise _somebody_else(address)
     return str(answer["done"])
 
 
 def fetch_status(address: Address | None, token_file: str, after: int = 0) -> dict[str, Any]:
     """Return what `/status.json` says, with the history after number `after`; raises CallError."""
     answer = _exchange(address, token_file, "GET", f"/status.json?after={after}")
-    if "backends" not in answer:
-        raise CallError(f"{address} is not the admin address of a balancer")
+    if not ("version" in answer and "backends" in answer):
+        raise _somebody_else(address)
     return answer
+
+
+def _somebody_else(address: Address | None) -> CallError:
+    return CallError(f"{address} is not the admin address of a balancer")
 
 
 def _exchange(address: Address | None, token_file: str, method: str, path: str, body: str = "") -> dict[str, Any]:
@@ -40,25 +49,43 @@ def _exchange(address: Address | None, token_file: str, method: str, path: str, 
     if token_file:
         fields["Authorization"] = f"Bearer {read_token(token_file)}"
     connection = http.client.HTTPConnection("localhost", timeout=PATIENCE_S)
+    until = time.monotonic() + PATIENCE_S
     try:
         connection.sock = _connect(address)
         connection.request(method, path, body or None, fields)
         reply = connection.getresponse()
-        answer = json.loads(reply.read())
+        answer = json.loads(_read(reply, until))
     except OSError as error:
         raise CallError(f"cannot reach a balancer at {address}: {error.strerror or error}; name its --admin") from error
-    except (http.client.HTTPException, ValueError) as error:
-        raise CallError(f"{address} is not the admin address of a balancer") from error
+    except (http.client.HTTPException, ValueError, RecursionError) as error:
+        raise _somebody_else(address) from error
     finally:
         connection.close()
     if not isinstance(answer, dict):
-        raise CallError(f"{address} is not the admin address of a balancer")
+        raise _somebody_else(address)
     if reply.status == http.HTTPStatus.UNAUTHORIZED:
         right = f"the one in {token_file} is not it" if token_file else "add --admin-token-file FILE"
         raise CallError(f"the balancer at {address} asks for its token; {right}")
     if reply.status != http.HTTPStatus.OK:
-        raise CallError(answer.get("error", {}).get("message", f"status {reply.status}"))
+        refusal = answer.get("error")
+        if isinstance(refusal, dict) and "message" in refusal:
+            raise CallError(str(refusal["message"]))
+        raise _somebody_else(address)
     return answer
+
+
+def _read(reply: http.client.HTTPResponse, until: float) -> bytes:
+    """All of it; raises OSError (it takes too long) and ValueError (it is too much)."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := reply.read1(READ_BYTES):
+        pieces.append(piece)
+        size += len(piece)
+        if time.monotonic() > until:
+            raise TimeoutError("it takes too long")
+        if size > MOST_BYTES:
+            raise ValueError("it is too much")
+    return b"".join(pieces)
 
 
 def _connect(address: Address) -> socket.socket:

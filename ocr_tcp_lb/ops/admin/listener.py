@@ -1,10 +1,8 @@
 """The admin listener's sockets: bound like those of clients, or handed over by systemd, and served until closed."""
 
 import asyncio
-import os
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
 
 from ocr_tcp_lb.config import Address, TcpAddress, UnixAddress, is_local
 from ocr_tcp_lb.ops.admin.control import Do
@@ -12,7 +10,7 @@ from ocr_tcp_lb.ops.admin.gate import AdminError, Gate
 from ocr_tcp_lb.ops.admin.http import READ_BYTES, Http
 from ocr_tcp_lb.ops.admin.site import Site
 from ocr_tcp_lb.ops.monitor import Monitor
-from ocr_tcp_lb.relay.listener import BACKLOG, ListenError, address_of, open_listeners
+from ocr_tcp_lb.relay.listener import BACKLOG, ListenError, SocketFile, address_of, open_listeners
 
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -50,7 +48,7 @@ class AdminListener:
         self._do = do
         self._served: list[Http] = []
         self._servers: list[asyncio.Server] = []
-        self._files: list[str] = []
+        self._files: list[SocketFile] = []
         self.addresses: list[Address] = []
 
     async def start(self, sockets: Sequence[socket.socket], *, owns_files: bool = True) -> None:
@@ -59,7 +57,7 @@ class AdminListener:
             address = address_of(sock)
             http = Http(Site(self._monitor, Gate(address, self._token), self._do).answer)
             if isinstance(address, UnixAddress):
-                self._files += [address.path] if owns_files else []
+                self._files += [SocketFile(address.path)] if owns_files else []
                 server = await asyncio.start_unix_server(http.welcome, sock=sock, limit=READ_BYTES, backlog=BACKLOG)
             else:
                 server = await asyncio.start_server(http.welcome, sock=sock, limit=READ_BYTES, backlog=BACKLOG)
@@ -75,6 +73,5 @@ class AdminListener:
             await http.close()
         for server in self._servers:
             await server.wait_closed()
-        for path in self._files:
-            with suppress(OSError):
-                os.unlink(path)
+        for file in self._files:
+            file.remove()

@@ -73,4 +73,5 @@ def _read_sample(path: str) -> Sample:
 
 
 def _tell(line: str) -> None:
-    put(line, sys.stderr)
+    """Say it; what services said of themselves cannot fool the terminal."""
+    put("".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in line), sys.stderr)

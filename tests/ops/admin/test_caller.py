@@ -1,5 +1,6 @@
 """Words on their way from the command line to a running balancer and back."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -11,7 +12,7 @@ import pytest
 
 from ocr_tcp_lb.config import TcpAddress, UnixAddress
 from ocr_tcp_lb.errors import LoadBalancerError
-from ocr_tcp_lb.ops.admin.caller import CallError, call
+from ocr_tcp_lb.ops.admin.caller import MOST_BYTES, READ_BYTES, CallError, call
 from ocr_tcp_lb.ops.admin.control import WORDS_PATH, Control
 from ocr_tcp_lb.ops.admin.http import Request
 
@@ -59,7 +60,8 @@ class Listener:
         with client:
             while b"]}" not in self.heard:
                 self.heard += client.recv(4096)
-            client.sendall(answer)
+            with contextlib.suppress(ConnectionError):
+                client.sendall(answer)
 
     def close(self) -> None:
         self._thread.join()
@@ -86,6 +88,10 @@ def test_answer_is_returned_and_the_token_sent(tmp_path: Path) -> None:
     [
         (answered(b'{"error": {"message": "no backend"}}', b"422 Unprocessable Content"), "no backend"),
         (answered(b"<html>"), "not the admin address"),
+        (answered(b'{"ok": true}'), "not the admin address"),
+        (answered(b'{"error": "not found"}', b"404 Not Found"), "not the admin address"),
+        (answered(b"[" * 100_000), "not the admin address"),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * (MOST_BYTES + READ_BYTES), "not the admin address"),
         (b"SSH-2.0\r\n\r\n", "not the admin address"),
     ],
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ocr_tcp_lb.cli import main
+from ocr_tcp_lb.ops.doctor import show
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -106,3 +107,8 @@ def test_problem_gives_exit_code_1(port: int, capsys: pytest.CaptureFixture[str]
 def test_sample_that_cannot_be_read_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--sample", "/none.png"]) == 2
     assert "--sample: cannot read /none.png" in capsys.readouterr().err
+
+
+def test_what_a_service_says_of_itself_cannot_fool_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show._tell("HTTP/1.1, \x1b]0;pwned\x07 gunicorn")
+    assert capsys.readouterr().err == "HTTP/1.1, \\x1b]0;pwned\\x07 gunicorn\n"
