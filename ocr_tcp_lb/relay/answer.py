@@ -21,9 +21,8 @@ from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import ReplyError, bad_reply
 from ocr_tcp_lb.wire.fields import list_members
-from ocr_tcp_lb.wire.head import CONTINUE, SWITCHING_PROTOCOLS, Framing, ReplyHead
+from ocr_tcp_lb.wire.head import CONTINUE, FIRST_SERVER_ERROR, SWITCHING_PROTOCOLS, Framing, ReplyHead
 
-FIRST_ERROR = 500
 STALE_WITHIN_S = 0.1  # a stale connection says so within a round trip; later it is a crash
 PASSING_ERRORS = frozenset({500, 502, 503, 504})  # another backend may do better; nginx's proxy_next_upstream has them
 MOST_INTERIM_REPLIES = 32  # a backend that sends 1xx for ever is broken
@@ -203,7 +202,7 @@ class Answer:
         else:
             self._begin_download(reply, dechunk).begin(prelude, data, sent)
             self.go_on()
-            if reply.status < FIRST_ERROR and request.lease is not None:
+            if reply.status < FIRST_SERVER_ERROR and request.lease is not None:
                 self._hub.prove(request.lease)  # a trial must not keep others away for as long as this takes
         request.client.ahead = 0
         request.record.answered = answered_at

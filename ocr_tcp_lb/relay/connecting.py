@@ -16,7 +16,7 @@ LOWEST_EPHEMERAL = 1024  # net.ipv4.ip_local_port_range may begin here; by defau
 
 
 async def connect(upstream: Upstream, wakeup: Wakeup, has_expired: Callable[[], bool]) -> BackendConnection:
-    """Open a connection, trying each address of the host in turn.
+    """Open a connection, trying each address of the host in turn, as far as the time allows.
 
     Raises AttemptFailed (nothing sent) when none of them accepts, or `has_expired()` turns true.
     """
@@ -26,7 +26,8 @@ async def connect(upstream: Upstream, wakeup: Wakeup, has_expired: Callable[[], 
             channel = await _open(family, address, upstream, wakeup, has_expired)
         except TimeoutError as error:
             failure = error
-            upstream.resolver.put_last((family, address))  # there was no time left for another
+            upstream.resolver.put_last((family, address))  # for the next attempt; this one has no time left
+            break
         except OSError as error:
             failure = error
         else:

@@ -25,10 +25,8 @@ from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.errors import ReplyError
 from ocr_tcp_lb.wire.framing import Framing
-from ocr_tcp_lb.wire.head import FIRST_FINAL, ReplyHead, RequestHead
+from ocr_tcp_lb.wire.head import FIRST_CLIENT_ERROR, FIRST_FINAL, FIRST_SERVER_ERROR, ReplyHead, RequestHead
 
-FIRST_CLIENT_ERROR: Final = 400
-FIRST_ERROR: Final = 500  # another backend may do better: the Exchange knows
 _room: Final = scratch_view[:FIRST_READ_BYTES]
 
 
@@ -228,7 +226,7 @@ class Ride:
         return bytes(_room[:received])
 
     def _whole_reply(self, data: bytes) -> ReplyHead | None:
-        """The final reply, if all of it is here and nothing behind it."""
+        """The final reply, if all of it is here and nothing behind it; of an error the Exchange knows what to do."""
         if not data:
             return None
         try:
@@ -239,7 +237,11 @@ class Ride:
         except ReplyError:
             return None
         has_length = reply.framing is Framing.LENGTH or reply.framing is Framing.NONE
-        if not has_length or not FIRST_FINAL <= reply.status < FIRST_ERROR or len(data) - end != reply.content_length:
+        if (
+            not has_length
+            or not FIRST_FINAL <= reply.status < FIRST_SERVER_ERROR
+            or len(data) - end != reply.content_length
+        ):
             return None
         return reply
 

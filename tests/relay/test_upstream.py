@@ -204,9 +204,11 @@ async def test_address_at_which_nobody_answers_is_the_last_one_next_time(
         return await real(family, address, *more)
 
     monkeypatch.setattr(connecting, "_open", open_one)
+    with pytest.raises(AttemptFailed, match="timed out"):
+        await opened(upstream)
+    assert upstream.resolver._addresses == [good, hole]
     connection, _ = await connected(upstream, backend)
     connection.channel.close()
-    assert upstream.resolver._addresses == [good, hole]
 
 
 async def test_ipv6_backend_is_reached(house: House) -> None:
