@@ -146,7 +146,7 @@ class Operator:
     def _drain(self, name: str) -> str:
         backend = self._backend(name)
         self._hub.drain(backend)
-        return f"backend {name} is draining; {backend.in_flight} in flight"
+        return f"backend {name} is draining; {_at_work(backend)}"
 
     def _undrain(self, name: str) -> str:
         self._hub.undrain(self._backend(name))
@@ -172,7 +172,7 @@ class Operator:
         if len(self._hub.fleet.backends) == 1:
             raise ControlError(f"{name} is the last backend; add another one first, or drain it")
         self._hub.remove(backend)
-        return f"backend {name} was removed; {backend.in_flight} in flight"
+        return f"backend {name} was removed; {_at_work(backend)}"
 
     def _weight(self, name: str, text: str) -> str:
         backend = self._backend(name)
@@ -182,3 +182,8 @@ class Operator:
             raise ControlError(str(bad.at("weight"))) from bad
         self._hub.adopt(backend, replace(self._hub.upstreams[name].config, weight=weight))
         return f"backend {name} has weight {weight:g}"
+
+
+def _at_work(backend: Backend) -> str:
+    tunnels = f", {backend.tunnels} tunnels open" if backend.tunnels else ""
+    return f"{backend.in_flight} in flight{tunnels}"

@@ -50,6 +50,7 @@ class Backend:
         "served",
         "service",
         "spec",
+        "tunnels",
         "weight",
     )
 
@@ -64,6 +65,7 @@ class Backend:
         self.served = 0
         self.replied_at = -math.inf  # when the last whole reply ended
         self.replying = 0  # how many in flight are long replies, tunnels or L4 connections that have begun
+        self.tunnels = 0  # that go on without a slot
         self.failed = 0
         self.last_grant = 0  # number of the fleet's grant that came here last; breaks ties as round robin
         self.is_draining = False

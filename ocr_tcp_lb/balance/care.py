@@ -52,7 +52,7 @@ class Care:
         health = lease.backend.health
         if health.state is not State.TRIAL or lease.era != health.era:
             return False
-        self._move(lease.backend, health.note(Outcome.SERVED), now)
+        self._move(lease.backend, Event.PROVEN, now)
         lease.era = health.era  # what comes of it later is news of this era
         return True
 

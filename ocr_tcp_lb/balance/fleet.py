@@ -156,9 +156,16 @@ class Fleet:
         """Give back the slot of a tunnel that goes on, where slots are learned; returns as `settle` does.
 
         How many at once a backend works on cannot be learned from those that only stand open, and a few of them would
-        keep everybody else out.
+        keep everybody else out. `end_tunnel` when it has ended.
         """
-        return self.settle(lease, Outcome.CLIENT_ERROR, now) if lease.backend.learner is not None else ()
+        if lease.backend.learner is None:
+            return ()
+        lease.backend.tunnels += 1
+        return self.settle(lease, Outcome.CLIENT_ERROR, now)
+
+    def end_tunnel(self, lease: Lease) -> None:
+        """Note the end of a tunnel that was let go."""
+        lease.backend.tunnels -= 1
 
     def checked(self, backend: Backend, is_well: bool, now: float, *, hold_s: float = 0.0) -> Sequence[Lease]:
         """Take in a health check of an idle backend; see `Health.note_check`. Returns as `settle` does."""

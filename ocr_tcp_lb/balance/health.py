@@ -39,6 +39,7 @@ class Event(Enum):
     """What can happen to a backend's health."""
 
     ANSWERED = auto()  # a whole reply below 500
+    PROVEN = auto()  # a long reply, a tunnel or an L4 connection that goes on well
     ERRED = auto()  # a 5xx, the first in a row
     FAILED = auto()  # another 5xx in a row, a broken reply, or silence
     REFUSED = auto()  # no connection
@@ -51,6 +52,7 @@ class Event(Enum):
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.UP, Event.ANSWERED): State.UP,
+    (State.UP, Event.PROVEN): State.UP,
     (State.UP, Event.ERRED): State.UP,
     (State.UP, Event.FAILED): State.EJECTED,
     (State.UP, Event.REFUSED): State.EJECTED,
@@ -60,6 +62,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.UP, Event.CHECKED_ILL): State.EJECTED,
     (State.UP, Event.NOTHING): State.UP,
     (State.EJECTED, Event.ANSWERED): State.EJECTED,
+    (State.EJECTED, Event.PROVEN): State.EJECTED,
     (State.EJECTED, Event.ERRED): State.EJECTED,
     (State.EJECTED, Event.FAILED): State.EJECTED,
     (State.EJECTED, Event.REFUSED): State.EJECTED,
@@ -69,6 +72,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.EJECTED, Event.CHECKED_ILL): State.EJECTED,
     (State.EJECTED, Event.NOTHING): State.EJECTED,
     (State.TRIAL, Event.ANSWERED): State.UP,
+    (State.TRIAL, Event.PROVEN): State.UP,
     (State.TRIAL, Event.ERRED): State.EJECTED,
     (State.TRIAL, Event.FAILED): State.EJECTED,
     (State.TRIAL, Event.REFUSED): State.EJECTED,
@@ -91,6 +95,7 @@ class Health:
     __slots__ = (
         "_checks_failed",
         "_errors_in_a_row",
+        "_is_asked",
         "_relapse_kind",
         "_relapses",
         "_was_well",
@@ -118,6 +123,7 @@ class Health:
         self.left_at = 0.0  # when it was last up, if it is not
         self._checks_failed = 0  # in a row
         self._was_well = False  # by a health check
+        self._is_asked = False  # the last check that failed was a question, to which no other reply is an answer
 
     @property
     def gives_hope(self) -> bool:
@@ -134,7 +140,11 @@ class Health:
         self.takes_requests = self.state is not State.EJECTED
         self.last_outcome = outcome
         if outcome in WHOLE_REPLIES:
-            self._errors_in_a_row = self._checks_failed = 0
+            self._errors_in_a_row = 0
+            if not self._is_asked:
+                self._checks_failed = 0
+            if self.state is State.UP:
+                self._relapses = 0
             self.is_untroubled = self.state is State.UP
             return Event.ANSWERED
         if outcome is Outcome.SERVER_ERROR:
@@ -158,6 +168,7 @@ class Health:
             self._was_well = True
             return Event.NOTHING if self.last_outcome in DEAR_BACKOFF_FIRST_S else Event.CHECKED_WELL
         self._checks_failed += 1
+        self._is_asked = hold_s > 0
         self.is_untroubled = False
         self.retry_at = max(self.retry_at, now + hold_s)
         if self._was_well and self.state is State.UP and self._checks_failed < CHECKS_TO_EJECT:
@@ -181,7 +192,9 @@ class Health:
         self.era += 1
         self.takes_requests = state is not State.EJECTED
         self._errors_in_a_row = 0
-        self.is_untroubled = state is State.UP
+        if state is State.UP and event is Event.ANSWERED:
+            self._relapses = 0
+        self.is_untroubled = state is State.UP and not self._relapses
         if state is State.EJECTED:
             self.ejections += 1
             kind = self.last_outcome if self.last_outcome in DEAR_BACKOFF_FIRST_S else None
@@ -192,8 +205,6 @@ class Health:
             self._relapses += 1
         else:
             self.retry_at = 0.0
-            if state is State.UP:
-                self._relapses = 0
         return True
 
     def hasten(self, now: float) -> None:

@@ -11,6 +11,7 @@ import logging
 import os
 import queue
 import threading
+from contextlib import suppress
 
 log = logging.getLogger(__name__)
 
@@ -77,12 +78,18 @@ class Outlet:
                     log.warning("the access log cannot be written: %s", error.strerror)
                     self._lost += len(lines)
                     self._is_over = True
+                    self._lose_what_waits()
                     return
                 if not unreported:
                     log.warning("the access log cannot be written now: %s", error.strerror)
                 unreported += len(lines)
                 self._lost += len(lines)
             self._done += len(lines)
+
+    def _lose_what_waits(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                self._lost += len(self._batches.get_nowait() or ())
 
     def _write(self, left: memoryview) -> None:
         while left:

@@ -22,6 +22,8 @@ def state(backend: Status) -> tuple[list[str], Mood]:
     words = ["silent" if is_passed_over else backend["state"]]
     if backend["trial_in_s"] is not None:
         words.append(f"trial in {backend['trial_in_s']:.0f} s")
+    if backend["tunnels"]:
+        words.append(f"{backend['tunnels']} tunnels")
     if not backend["is_draining"]:
         return words, _MOODS.get(words[0], "fair")
     return ["draining", *words[backend["state"] == "up" :]], "fair"

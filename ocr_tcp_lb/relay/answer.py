@@ -7,8 +7,11 @@ takes what is there, `pump` moves what can move.
 Raises AttemptFailed (the client knows nothing of this attempt yet), ReplyBroken (it does), ClientGone.
 """
 
+import asyncio
 import time
+from functools import partial
 
+from ocr_tcp_lb.balance.health import State
 from ocr_tcp_lb.balance.lease import Lease, Outcome
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, SinkBroke, SourceBroke
@@ -23,6 +26,7 @@ from ocr_tcp_lb.wire.errors import ReplyError, bad_reply
 from ocr_tcp_lb.wire.fields import list_members
 from ocr_tcp_lb.wire.head import CONTINUE, FIRST_SERVER_ERROR, SWITCHING_PROTOCOLS, Framing, ReplyHead
 
+PROVEN_AFTER_S = 1.0  # of a reply that goes on
 STALE_WITHIN_S = 0.1  # a stale connection says so within a round trip; later it is a crash
 PASSING_ERRORS = frozenset({500, 502, 503, 504})  # another backend may do better; nginx's proxy_next_upstream has them
 MOST_INTERIM_REPLIES = 32  # a backend that sends 1xx for ever is broken
@@ -39,6 +43,7 @@ class Answer:
     _download: Flow | None = None  # None also for a reply that went to the client whole, at once
     _long: Lease | None = None  # of a reply that the fleet knows to go on for long
     _held: HeldReply | None = None  # a reply on its way, of which the client knows nothing yet
+    _proof: asyncio.TimerHandle | None = None  # that the backend is well, when it comes
     _inbox = b""  # the beginning of a reply's head
     _interim_replies = 0
 
@@ -201,12 +206,18 @@ class Answer:
             self._connection.channel.presume_empty()
         else:
             self._begin_download(reply, dechunk).begin(prelude, data, sent)
-            self.go_on()
-            if reply.status < FIRST_SERVER_ERROR and request.lease is not None:
-                self._hub.prove(request.lease)  # a trial must not keep others away for as long as this takes
+            if reply.status != SWITCHING_PROTOCOLS:
+                self.go_on()
+                self._prove_soon(reply)
         request.client.ahead = 0
         request.record.answered = answered_at
         request.record.status = reply.status
+
+    def _prove_soon(self, reply: ReplyHead) -> None:
+        """A trial must not keep others away for as long as a long reply takes; one that breaks often does so soon."""
+        lease = self._request.lease
+        if lease is not None and reply.status < FIRST_SERVER_ERROR and lease.backend.health.state is State.TRIAL:
+            self._proof = self._hub.loop.call_later(PROVEN_AFTER_S, partial(self._hub.prove, lease))
 
     def _debug_fields(self) -> bytes:
         return debug_fields(self._request.record) if self._hub.config.debug_headers else b""
@@ -261,6 +272,9 @@ class Answer:
 
     def close(self) -> None:
         """Give up what is held; safe at any time."""
+        if self._proof is not None:
+            self._proof.cancel()
+            self._proof = None
         if self._long is not None:
             self._hub.end_reply(self._long)
             self._long = None

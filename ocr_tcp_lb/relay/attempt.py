@@ -202,10 +202,16 @@ class Attempt:
         request, upload, reply = self._request, self._request.upload, answer.reply
         assert reply is not None
         if reply.status == SWITCHING_PROTOCOLS:
-            if request.lease is not None and not self._hub.let_go(request.lease):
+            lease = request.lease
+            was_let_go = lease is not None and self._hub.let_go(lease)
+            if lease is not None and not was_let_go:
                 answer.go_on()
-                self._hub.prove(request.lease)
-            await self._tunnel(connection, answer.surplus)
+                self._hub.prove(lease)
+            try:
+                await self._tunnel(connection, answer.surplus)
+            finally:
+                if lease is not None and was_let_go:
+                    self._hub.fleet.end_tunnel(lease)
             return Outcome.SERVED
         self.client_persists = answer.client_persists
         # Bytes behind a reply's end belong to nobody: such a connection must never serve another client.

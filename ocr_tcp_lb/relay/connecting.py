@@ -26,8 +26,9 @@ async def connect(upstream: Upstream, wakeup: Wakeup, has_expired: Callable[[], 
             channel = await _open(family, address, upstream, wakeup, has_expired)
         except TimeoutError as error:
             failure = error
-            upstream.resolver.put_last((family, address))  # for the next attempt; this one has no time left
-            break
+            upstream.resolver.put_last((family, address))
+            if has_expired():
+                break
         except OSError as error:
             failure = error
         else:

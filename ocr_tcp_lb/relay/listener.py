@@ -145,7 +145,7 @@ def address_of(sock: socket.socket) -> Address:
 
 
 class SocketFile:
-    """The file of a unix socket that we made."""
+    """The file of a unix socket that we made, to be removed while that is open: then its number stays its own."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -252,9 +252,9 @@ class Listener:
             self._rest.cancel()
         else:
             self._loop.remove_reader(self._sock.fileno())
-        self._sock.close()
         if self._file is not None:
             self._file.remove()
+        self._sock.close()
 
 
 def _printable(name: object) -> str:

@@ -167,7 +167,9 @@ def test_a_tunnel_gives_its_slot_back_where_slots_are_learned() -> None:
         lease = world.lease()
         assert world.fleet.let_go(lease, world.now) == ()
         assert lease.is_settled
-    assert (backend.in_flight, backend.replying) == (0, 0)
+    assert (backend.in_flight, backend.replying, backend.tunnels) == (0, 0, 50)
+    world.fleet.end_tunnel(lease)
+    assert backend.tunnels == 49
 
 
 def test_a_tunnel_keeps_its_slot_where_a_limit_was_told() -> None:

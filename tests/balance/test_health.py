@@ -23,6 +23,7 @@ UP, EJECTED, TRIAL = State.UP, State.EJECTED, State.TRIAL
 # One row per event: where it leads from UP, from EJECTED, from TRIAL.
 EXPECTED = {
     Event.ANSWERED: (UP, EJECTED, UP),
+    Event.PROVEN: (UP, EJECTED, UP),
     Event.ERRED: (UP, EJECTED, EJECTED),
     Event.FAILED: (EJECTED, EJECTED, EJECTED),
     Event.REFUSED: (EJECTED, EJECTED, EJECTED),
@@ -245,3 +246,30 @@ def test_failed_checks_are_in_a_row_only_if_nothing_went_well_between() -> None:
     health.move(health.note(Outcome.SERVED), 3.0, MiddleRng())
     assert health.is_untroubled
     assert health.note_check(False, 3600.0, 0.0) is Event.NOTHING
+
+
+def test_a_proof_is_no_whole_reply() -> None:
+    """Or a backend that cuts each reply would be given all its slots again after half a second, for ever."""
+    health, rng = Health(), MiddleRng()
+    backoffs = []
+    for now in range(0, 100, 10):
+        health.move(health.note(Outcome.BROKE), now, rng)
+        backoffs.append(health.retry_at - now)
+        health.move(Event.BACKOFF_OVER, now + 6.0, rng)
+        health.move(Event.PROVEN, now + 7.0, rng)
+        assert health.state is State.UP
+        assert not health.is_untroubled
+    assert backoffs == sorted(backoffs)
+    assert backoffs[-1] == BACKOFF_MAX_S
+    health.move(health.note(Outcome.SERVED), 200.0, rng)
+    assert health.is_untroubled
+    health.move(health.note(Outcome.BROKE), 201.0, rng)
+    assert health.retry_at - 201.0 == BACKOFF_FIRST_S
+
+
+def test_replies_are_no_answer_to_a_health_path() -> None:
+    health = Health()
+    health.note_check(True, 0.0, 3.0)
+    health.note_check(False, 2.0, 3.0)
+    health.move(health.note(Outcome.SERVED), 3.0, MiddleRng())
+    assert health.note_check(False, 4.0, 3.0) is Event.CHECKED_ILL

@@ -14,7 +14,7 @@ import pytest
 from ocr_tcp_lb.ops.terminal import draw, watch
 
 BACKEND = {
-    "name": "b1", "state": "up", "is_draining": False, "is_silent": False, "in_flight": 2, "limit": 4,
+    "name": "b1", "state": "up", "is_draining": False, "is_silent": False, "tunnels": 0, "in_flight": 2, "limit": 4,
     "service_ms": 231.4, "p95_ms": 1234.5, "requests": 12345, "errors": 3, "url": "http://127.0.0.1:5000/get_ocr",
     "trial_in_s": None,
 }  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 
 from ocr_tcp_lb.ops import words
 
-UP: dict[str, Any] = {"state": "up", "is_draining": False, "is_silent": False, "trial_in_s": None}
+UP: dict[str, Any] = {"state": "up", "is_draining": False, "is_silent": False, "trial_in_s": None, "tunnels": 0}
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ UP: dict[str, Any] = {"state": "up", "is_draining": False, "is_silent": False, "
         ({"state": "ejected", "trial_in_s": 3.4}, ["ejected", "trial in 3 s"], "bad"),
         ({"state": "trial"}, ["trial"], "fair"),
         ({"is_silent": True}, ["silent"], "fair"),
+        ({"is_draining": True, "tunnels": 2}, ["draining", "2 tunnels"], "fair"),
         ({"state": "ejected", "trial_in_s": 3.4, "is_silent": True}, ["ejected", "trial in 3 s"], "bad"),
         ({"is_draining": True}, ["draining"], "fair"),
         ({"state": "ejected", "trial_in_s": 3.4, "is_draining": True}, ["draining", "ejected", "trial in 3 s"], "fair"),

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from ocr_tcp_lb.config import BackendConfig, Timeouts
+from ocr_tcp_lb.control import Operator
 
 from .support import Balancer, House, Peer, pattern, until
 
@@ -158,8 +159,13 @@ async def test_tunnels_that_stand_open_keep_nobody_out(house: House) -> None:
     await peer.read_message()
     await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     assert (await asking.read_message()).body == b"ok"
+    (member,) = lb.hub.fleet.backends
+    assert member.tunnels == 10
+    operator = Operator(lb.hub, lb.server)
+    assert operator.do(["drain", "b1"]) == "backend b1 is draining; 0 in flight, 10 tunnels open"
     for client in clients:
         client.close()
     for peer in backend.peers[:10]:
         peer.close()
+    await until(lambda: not member.tunnels)
     assert {(await lb.record(number)).ending for number in range(11)} <= {"tunnel", "ok"}

@@ -205,7 +205,7 @@ async def test_address_at_which_nobody_answers_is_the_last_one_next_time(
 
     monkeypatch.setattr(connecting, "_open", open_one)
     with pytest.raises(AttemptFailed, match="timed out"):
-        await opened(upstream)
+        await opened(upstream, lambda: True)
     assert upstream.resolver._addresses == [good, hole]
     connection, _ = await connected(upstream, backend)
     connection.channel.close()

@@ -3,8 +3,9 @@
 import http.client
 import json
 import socket
-import time
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from ocr_tcp_lb.config import KIB, MIB, Address, UnixAddress
@@ -49,17 +50,21 @@ def _exchange(address: Address | None, token_file: str, method: str, path: str, 
     if token_file:
         fields["Authorization"] = f"Bearer {read_token(token_file)}"
     connection = http.client.HTTPConnection("localhost", timeout=PATIENCE_S)
-    until = time.monotonic() + PATIENCE_S
+    alarm: threading.Timer | None = None
     try:
         connection.sock = _connect(address)
+        alarm = threading.Timer(PATIENCE_S, _hang_up, [connection.sock])
+        alarm.start()
         connection.request(method, path, body or None, fields)
         reply = connection.getresponse()
-        answer = json.loads(_read(reply, until))
+        answer = json.loads(_read(reply))
     except OSError as error:
         raise CallError(f"cannot reach a balancer at {address}: {error.strerror or error}; name its --admin") from error
     except (http.client.HTTPException, ValueError, RecursionError) as error:
         raise _somebody_else(address) from error
     finally:
+        if alarm is not None:
+            alarm.cancel()
         connection.close()
     if not isinstance(answer, dict):
         raise _somebody_else(address)
@@ -74,15 +79,19 @@ def _exchange(address: Address | None, token_file: str, method: str, path: str, 
     return answer
 
 
-def _read(reply: http.client.HTTPResponse, until: float) -> bytes:
-    """All of it; raises OSError (it takes too long) and ValueError (it is too much)."""
+def _hang_up(sock: socket.socket) -> None:
+    """The other end takes too long: whoever reads sees an end."""
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def _read(reply: http.client.HTTPResponse) -> bytes:
+    """All of it; raises ValueError: it is too much."""
     pieces: list[bytes] = []
     size = 0
     while piece := reply.read1(READ_BYTES):
         pieces.append(piece)
         size += len(piece)
-        if time.monotonic() > until:
-            raise TimeoutError("it takes too long")
         if size > MOST_BYTES:
             raise ValueError("it is too much")
     return b"".join(pieces)

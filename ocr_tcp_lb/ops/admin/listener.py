@@ -67,11 +67,11 @@ class AdminListener:
 
     async def close(self) -> None:
         """Stop accepting, end what is open, remove the files."""
+        for file in self._files:
+            file.remove()  # while the sockets are open, see `SocketFile`
         for server in self._servers:
             server.close()
         for http in self._served:
             await http.close()
         for server in self._servers:
             await server.wait_closed()
-        for file in self._files:
-            file.remove()

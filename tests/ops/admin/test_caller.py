@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 
 from ocr_tcp_lb.config import TcpAddress, UnixAddress
 from ocr_tcp_lb.errors import LoadBalancerError
+from ocr_tcp_lb.ops.admin import caller
 from ocr_tcp_lb.ops.admin.caller import MOST_BYTES, READ_BYTES, CallError, call
 from ocr_tcp_lb.ops.admin.control import WORDS_PATH, Control
 from ocr_tcp_lb.ops.admin.http import Request
@@ -122,3 +124,22 @@ def test_nobody_there_is_an_error(tmp_path: Path) -> None:
         call(UnixAddress(str(tmp_path / "none")), "", ["reload"])
     with pytest.raises(CallError, match="nobody to talk to"):
         call(None, "", ["reload"])
+
+
+def test_who_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caller, "PATIENCE_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+
+        def drip() -> None:
+            client, _ = sock.accept()
+            with client, contextlib.suppress(OSError):
+                client.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                while True:
+                    client.sendall(b"x")
+                    time.sleep(0.01)
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        with pytest.raises(CallError):
+            call(TcpAddress("127.0.0.1", sock.getsockname()[1]), "", ["reload"])
+        dripping.join()
