@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from hostile.steps import few_turns
-from relay.support import GET, OK, House, Peer, ScriptedBackend, pattern, post, reply, until
+from relay.support import GET, OK, House, Peer, ScriptedBackend, pattern, post, reply, served_once, until
 
 from ocr_tcp_lb.config import Config, QueueConfig, TcpAddress
 from ocr_tcp_lb.control import VERBS, ControlError, Operator
@@ -281,14 +281,7 @@ async def test_sockets_of_systemd_stay_whatever_the_file_says(scene: Scene, capl
 
 
 async def test_lower_limit_is_for_requests_to_come(house: House) -> None:
-    backend = house.backend()
-    lb = house.balancer([backend.config("b1", concurrency=1)])
-    client = await lb.client()
-    await client.send(GET)
-    peer = await backend.accept()
-    await peer.read_message()
-    await peer.send(OK)
-    await client.read_message()
+    lb, client, peer = await served_once(house, concurrency=1)
     await client.send(post(pattern(1000)))
     await peer.read_message()
     wanted = replace(lb.hub.config, limits=replace(lb.hub.limits, body_bytes=100))
@@ -304,15 +297,9 @@ async def test_lower_limit_is_for_requests_to_come(house: House) -> None:
 
 @pytest.mark.parametrize("end", [OK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
 async def test_connections_of_a_replaced_backend_are_not_its_successors(house: House, end: bytes) -> None:
-    old, new = house.backend(), house.backend()
+    lb, client, peer = await served_once(house)
+    new = house.backend()
     new.answer(lambda request: reply(b"new"))
-    lb = house.balancer([old.config("b1")])
-    client = await lb.client()
-    await client.send(GET)
-    peer = await old.accept()
-    await peer.read_message()
-    await peer.send(OK)
-    await client.read_message()
     await client.send(GET)
     await peer.read_message()
     wanted = replace(lb.hub.config, backends=(new.config("b1"),))

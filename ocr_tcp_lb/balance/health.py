@@ -143,9 +143,9 @@ class Health:
             self._errors_in_a_row = 0
             if not self._is_asked:
                 self._checks_failed = 0
-            if self.state is State.UP:
-                self._relapses = 0
             self.is_untroubled = self.state is State.UP
+            if self.is_untroubled:
+                self._relapses = 0
             return Event.ANSWERED
         if outcome is Outcome.SERVER_ERROR:
             self._errors_in_a_row += 1

@@ -9,7 +9,6 @@ Raises AttemptFailed (the client knows nothing of this attempt yet), ReplyBroken
 
 import asyncio
 import time
-from functools import partial
 
 from ocr_tcp_lb.balance.health import State
 from ocr_tcp_lb.balance.lease import Lease, Outcome
@@ -26,7 +25,6 @@ from ocr_tcp_lb.wire.errors import ReplyError, bad_reply
 from ocr_tcp_lb.wire.fields import list_members
 from ocr_tcp_lb.wire.head import CONTINUE, FIRST_SERVER_ERROR, SWITCHING_PROTOCOLS, Framing, ReplyHead
 
-PROVEN_AFTER_S = 1.0  # of a reply that goes on
 STALE_WITHIN_S = 0.1  # a stale connection says so within a round trip; later it is a crash
 PASSING_ERRORS = frozenset({500, 502, 503, 504})  # another backend may do better; nginx's proxy_next_upstream has them
 MOST_INTERIM_REPLIES = 32  # a backend that sends 1xx for ever is broken
@@ -214,10 +212,10 @@ class Answer:
         request.record.status = reply.status
 
     def _prove_soon(self, reply: ReplyHead) -> None:
-        """A trial must not keep others away for as long as a long reply takes; one that breaks often does so soon."""
+        """A trial must not keep others away for as long as a long reply takes."""
         lease = self._request.lease
         if lease is not None and reply.status < FIRST_SERVER_ERROR and lease.backend.health.state is State.TRIAL:
-            self._proof = self._hub.loop.call_later(PROVEN_AFTER_S, partial(self._hub.prove, lease))
+            self._proof = self._hub.prove_in_time(lease)
 
     def _debug_fields(self) -> bytes:
         return debug_fields(self._request.record) if self._hub.config.debug_headers else b""

@@ -23,7 +23,6 @@ from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import SWITCHING_PROTOCOLS
 
-LOOK_AGAIN_S = 0.25
 LET_DIE_S = 0.005  # of 850 workers killed under load, 3 cost a request more than they had slots; with it none of 400
 
 
@@ -254,7 +253,7 @@ class Attempt:
                     return
                 channel.want_read()
                 if self._hub.is_draining:
-                    self._hub.loop.call_later(LOOK_AGAIN_S, client.wakeup.fire)
+                    client.look_again()
                 await client.wakeup
         except (AttemptFailed, ClientGone):
             pass  # the backend closed, or its reply found nobody

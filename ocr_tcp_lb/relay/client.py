@@ -173,6 +173,10 @@ class Client:
         Fires the wake-up for another look after a while. Raises ClientGone.
         """
         self._ask_for_reset()
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Fire the wake-up after a while, where nothing else might."""
         self._hub.loop.call_later(LOOK_AGAIN_S, self.wakeup.fire)
 
     def _ask_for_reset(self) -> None:

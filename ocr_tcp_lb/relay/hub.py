@@ -10,6 +10,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol, cast
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
@@ -29,6 +30,8 @@ from ocr_tcp_lb.wire.responses import ReplyParser
 from ocr_tcp_lb.wire.rewrite import Router
 
 log = logging.getLogger(__name__)
+
+PROVEN_AFTER_S = 1.0
 
 
 def spec_of(backend: BackendConfig) -> BackendSpec:
@@ -123,6 +126,10 @@ class Hub:
     def prove(self, lease: Lease) -> None:
         """Tell the fleet that a backend is well, of an attempt that may go on for hours."""
         self._follow(self.fleet.prove(lease, time.monotonic()))
+
+    def prove_in_time(self, lease: Lease) -> asyncio.TimerHandle:
+        """Do so once the attempt has gone on for a while, unless it is cancelled: what breaks often does so soon."""
+        return self.loop.call_later(PROVEN_AFTER_S, partial(self.prove, lease))
 
     def let_go(self, lease: Lease) -> bool:
         """Give back the slot of a tunnel, where slots are learned; whether that was done."""

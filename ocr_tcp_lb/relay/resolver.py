@@ -60,7 +60,10 @@ class Resolver:
     def put_last(self, endpoint: SocketEndpoint) -> None:
         """Try the others first from now on: nobody answers there."""
         self._last = endpoint
-        self._addresses = sorted(self._addresses, key=lambda one: one == endpoint)
+        self._keep(self._addresses)
+
+    def _keep(self, found: Sequence[SocketEndpoint]) -> None:
+        self._addresses = sorted(found, key=lambda one: one == self._last)
 
     def _look_up(self) -> asyncio.Future[list[tuple[object, ...]]]:
         if self._lookup is None:
@@ -72,8 +75,7 @@ class Resolver:
     def _take(self, lookup: asyncio.Future[list[tuple[object, ...]]]) -> None:
         self._lookup = None
         if not lookup.cancelled() and lookup.exception() is None:
-            found = [(family, address) for family, _, _, _, address in lookup.result()]
-            self._addresses = sorted(found, key=lambda one: one == self._last)  # type: ignore[arg-type]
+            self._keep([(family, address) for family, _, _, _, address in lookup.result()])  # type: ignore[misc]
             self._resolved_at = self._loop.time()
 
     def _failure(self, reason: str) -> AttemptFailed:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from functools import partial
 
 from ocr_tcp_lb.balance.lease import Outcome
 from ocr_tcp_lb.relay.claim import Claim
@@ -78,7 +77,7 @@ class TcpSession:
             connection = await self._connect(upstream)
             self._hub.begin_reply(lease)
             # Not at once: something before a dead service may accept for it, and close.
-            proof = self._hub.loop.call_later(ABRUPT_S, partial(self._hub.prove, lease))
+            proof = self._hub.prove_in_time(lease)
             try:
                 outcome = await self._pass_on(connection, introduction)
             finally:

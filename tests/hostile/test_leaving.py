@@ -245,12 +245,9 @@ async def test_half_closed_client_that_leaves_late_costs_nothing(house: House, m
 
 
 async def test_ghost_keeps_its_slot_through_a_drain_while_somebody_waits_for_it(house: House) -> None:
-    backend = house.backend()
-    lb = house.balancer([backend.config("b1", concurrency=1)])
-    first, second = await lb.client(), await lb.client()
-    await first.send(GET)
-    peer = await backend.accept()
-    await peer.read_message()
+    lb, first, peer = await in_computation(house)
+    (backend,) = house.backends
+    second = await lb.client()
     await second.send(GET)
     await until(lambda: lb.waiting == 1)
     first.reset()

@@ -6,7 +6,6 @@ import socket
 import pytest
 from relay.support import (
     GET,
-    OK,
     Balancer,
     House,
     Peer,
@@ -16,6 +15,7 @@ from relay.support import (
     post,
     replaces_a_part,
     reply,
+    served_once,
     until,
 )
 
@@ -226,14 +226,7 @@ async def test_chunked_body_over_the_limit_never_reaches_a_backend_whole(house: 
 
 async def test_small_reply_that_its_client_does_not_read_in_time_is_reset(house: House) -> None:
     """Small enough for the express lane."""
-    backend = house.backend()
-    lb = house.balancer([backend], timeouts=Timeouts(idle_s=0.1))
-    client = await lb.client(receive_buffer=4096)
-    await client.send(GET)
-    peer = await backend.accept()
-    await peer.read_message()
-    await peer.send(OK)
-    await client.read_message()
+    lb, client, peer = await served_once(house, client_buffer=4096, timeouts=Timeouts(idle_s=0.1))
     (served,) = lb.server._clients
     served.channel.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     await client.send(GET)

@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import pytest
 
@@ -431,6 +431,26 @@ class House:
             await backend.close()
         for balancer in self.balancers:
             await balancer.close()
+
+
+async def served_once(
+    house: House,
+    *,
+    backend_buffer: int = 0,
+    client_buffer: int = 0,
+    concurrency: int | Literal["auto"] = "auto",
+    **config: object,
+) -> tuple[Balancer, Peer, Peer]:
+    """Balancer, client and backend after a first request: the next one may take the express lane."""
+    backend = house.backend(receive_buffer=backend_buffer)
+    lb = house.balancer([backend.config("b1", concurrency=concurrency)], **config)
+    client = await lb.client(receive_buffer=client_buffer)
+    await client.send(GET)
+    peer = await backend.accept()
+    await peer.read_message()
+    await peer.send(OK)
+    await client.read_message()
+    return lb, client, peer
 
 
 def open_descriptors() -> dict[int, str]:

@@ -239,14 +239,24 @@ async def test_retry_after_is_bounded_when_nobody_knows(house: House) -> None:
     table.close()
 
 
-async def test_time_at_a_backend_is_no_waiting(house: House) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "took_s", "waited_s", "left_s"),
+    [
+        (Outcome.BROKE, 3600.0, 1.0, 9.0),
+        (Outcome.CONNECT_FAILED, 3.0, 0.0, 7.0),  # or a request would go on for ever where nobody answers a SYN
+    ],
+    ids=["at work", "knocking in vain"],
+)
+async def test_time_at_a_backend_is_no_waiting(
+    house: House, outcome: Outcome, took_s: float, waited_s: float, left_s: float
+) -> None:
     table = Table(house, queue=QueueConfig(timeout_s=10.0))
     lease = table.holder.lease
     assert lease is not None
-    lease.granted_at -= 3600.0
-    table.holder.arrived_at -= 3601.0
-    table.holder.settle(Outcome.BROKE)
-    assert table.holder.time_left_s() == pytest.approx(9.0, abs=0.5)
+    lease.granted_at -= took_s
+    table.holder.arrived_at -= took_s + waited_s
+    table.holder.settle(outcome)
+    assert table.holder.time_left_s() == pytest.approx(left_s, abs=0.5)
     table.close()
 
 
@@ -259,16 +269,4 @@ async def test_deadline_is_kept_to_the_millisecond_and_the_queue_time_out_told_f
     assert time.monotonic() - table.claim.deadline < 0.1, "the sweep alone would take 0.25 s"
     assert refusal.value.code == "deadline_unmet"
     table.holder.settle(Outcome.SERVED)
-    table.close()
-
-
-async def test_knocking_in_vain_is_waiting(house: House) -> None:
-    """Or a request would go on for ever where nobody answers a SYN."""
-    table = Table(house, queue=QueueConfig(timeout_s=10.0))
-    lease = table.holder.lease
-    assert lease is not None
-    lease.granted_at -= 3.0
-    table.holder.arrived_at -= 3.0
-    table.holder.settle(Outcome.CONNECT_FAILED)
-    assert table.holder.time_left_s() == pytest.approx(7.0, abs=0.5)
     table.close()

@@ -7,7 +7,7 @@ import pytest
 
 from ocr_tcp_lb.wire import ReplyHead, ReplyParser, RequestHead
 
-from .support import GET, OK, Balancer, House, Peer, chunked, pattern, post, replaces_a_part, reply, until
+from .support import GET, OK, House, chunked, pattern, post, replaces_a_part, reply, served_once, until
 
 REPLIES = {
     "whole": OK,
@@ -23,19 +23,6 @@ UPLOADS = {
     "in chunks": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(SCAN[:7], SCAN[7:]),
     "expected": post(SCAN, b"Expect: 100-continue"),
 }
-
-
-async def served_once(house: House, receive_buffer: int = 0) -> tuple[Balancer, Peer, Peer]:
-    """Balancer, client and backend after a first request: the next one may take the express lane."""
-    backend = house.backend(receive_buffer=receive_buffer)
-    lb = house.balancer([backend])
-    client = await lb.client()
-    await client.send(GET)
-    peer = await backend.accept()
-    await peer.read_message()
-    await peer.send(OK)
-    await client.read_message()
-    return lb, client, peer
 
 
 @pytest.mark.parametrize("sent", REPLIES.values(), ids=REPLIES)
@@ -98,7 +85,7 @@ async def test_reply_in_two_reads_is_one_reply(house: House) -> None:
 
 
 async def test_request_that_its_backend_takes_slowly_is_sent_once(house: House) -> None:
-    lb, client, peer = await served_once(house, receive_buffer=4096)
+    lb, client, peer = await served_once(house, backend_buffer=4096)
     (connection,) = lb.hub.upstreams["b1"]._idle
     connection.channel.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     body = pattern(15_000)  # which came along with its head, and of which the kernel takes a part
@@ -148,7 +135,7 @@ async def test_request_right_behind_a_gathered_body_is_the_next_one(house: House
 
 
 async def test_backend_that_takes_a_body_slowly_gets_all_of_it(house: House) -> None:
-    lb, client, peer = await served_once(house, receive_buffer=4096)
+    lb, client, peer = await served_once(house, backend_buffer=4096)
     body = pattern(4_000_000)
     await client.send(post(body))
     assert await peer.read_until(b"\r\n\r\n")
