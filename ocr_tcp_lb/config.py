@@ -63,6 +63,12 @@ def is_local(address: Address) -> bool:
         return False  # every address, or a name that may mean any
 
 
+def plain_address(text: str) -> str:
+    """Return an IP address as the client's own: an IPv6 socket shows an IPv4 client as `::ffff:192.0.2.1`."""
+    plain = text.removeprefix("::ffff:")
+    return plain if "." in plain else text
+
+
 @dataclass(frozen=True, slots=True)
 class TrustedProxies:
     """The proxies whose word about their clients is taken; by default nobody's is."""

@@ -2,7 +2,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from ocr_tcp_lb.config import BackendConfig, TcpAddress, TrustedProxies, UnixAddress
+from ocr_tcp_lb.config import BackendConfig, TcpAddress, TrustedProxies, UnixAddress, plain_address
 
 TRUSTED = TrustedProxies((ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")))
 
@@ -22,6 +22,14 @@ TRUSTED = TrustedProxies((ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
 )
 def test_proxies_are_trusted_by_network_however_often_they_ask(address: str, trusted: bool) -> None:
     assert [TRUSTED.trusts(address), TRUSTED.trusts(address)] == [trusted, trusted]
+
+
+@pytest.mark.parametrize(
+    ("shown", "plain"),
+    [("::ffff:192.0.2.1", "192.0.2.1"), ("192.0.2.1", "192.0.2.1"), ("::1", "::1"), ("::ffff:0:1", "::ffff:0:1")],
+)
+def test_ipv4_client_of_an_ipv6_socket_has_its_own_address(shown: str, plain: str) -> None:
+    assert plain_address(shown) == plain
 
 
 def test_link_local_proxy_is_trusted_whatever_its_zone() -> None:

@@ -39,7 +39,7 @@ def _requests(monitor: Monitor) -> Iterator[Family]:
     yield counter(f"{P}request_errors_total", "Those that the service failed.", [(lab, t.errors) for lab, t in counted])
     yield histogram(
         f"{P}request_duration_seconds",
-        "From the end of the request's head to the end of the reply.",
+        "From the end of the request's head to the end of the reply; without tunnels.",
         [(labels, one.duration) for labels, one in counted],
     )
     yield histogram(

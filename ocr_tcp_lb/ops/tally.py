@@ -13,6 +13,7 @@ from ocr_tcp_lb.ops.histogram import SERVICE_BOUNDS_S, Histogram, refined
 from ocr_tcp_lb.relay.record import Record
 
 KEPT_ERRORS = 50
+TUNNEL = 101  # its hours are not how long a request took
 FAULTLESS = frozenset({"ok", "tunnel", "client_left", "idle_timeout"})
 _FINE = refined(SERVICE_BOUNDS_S)
 
@@ -24,7 +25,7 @@ class BackendTally:
 
     def __init__(self) -> None:
         self.endings: dict[tuple[int, str], int] = {}  # by status and ending
-        self.duration = Histogram(fine=_FINE)  # from the request's head to the end
+        self.duration = Histogram(fine=_FINE)  # from the request's head to the end; no tunnels
         self.service = Histogram(fine=_FINE)  # from the connection to the first byte of the reply
         self.bytes_in = 0
         self.bytes_out = 0
@@ -69,10 +70,11 @@ class Tally:
                 backend = self.of(record.backend)
             endings, key = backend.endings, (status, ending)
             endings[key] = endings.get(key, 0) + 1
-            duration = backend.duration
-            value = record.ended - record.began
-            duration.counts[bisect_left(_FINE, value)] += 1
-            duration.sum_s += value
+            if status != TUNNEL:
+                duration = backend.duration
+                value = record.ended - record.began
+                duration.counts[bisect_left(_FINE, value)] += 1
+                duration.sum_s += value
             leased, answered = record.leased, record.answered
             if leased:
                 value = leased - record.asked

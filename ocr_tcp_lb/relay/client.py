@@ -10,6 +10,7 @@ import ipaddress
 import socket
 import time
 
+from ocr_tcp_lb.config import plain_address
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.deadlines import NEVER
 from ocr_tcp_lb.relay.failures import ClientGone
@@ -90,9 +91,10 @@ class Client:
         if sock.family == socket.AF_UNIX:
             return None, None
         try:
-            return Endpoint(*sock.getpeername()[:2]), Endpoint(*sock.getsockname()[:2])
+            peer, own = sock.getpeername(), sock.getsockname()
         except OSError as error:
             raise ClientGone(str(error)) from error
+        return Endpoint(plain_address(peer[0]), peer[1]), Endpoint(plain_address(own[0]), own[1])
 
     def asker(self, head: RequestHead) -> str:
         """Whose request it is: the client's, or if that is a trusted proxy, whom X-Forwarded-For names.
@@ -107,7 +109,7 @@ class Client:
                 name = member.decode("latin-1")
                 if not is_address(name):
                     break
-                asker = name
+                asker = plain_address(name)
                 if not trusts(name):
                     break
         return asker

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from ocr_tcp_lb.config import UNIX_CLIENT, Address, TcpAddress, UnixAddress
+from ocr_tcp_lb.config import UNIX_CLIENT, Address, TcpAddress, UnixAddress, plain_address
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.relay.pacing import unpace
 from ocr_tcp_lb.relay.readiness import OUT_OF_DESCRIPTORS
@@ -259,4 +259,4 @@ class Listener:
 
 def _printable(name: object) -> str:
     """The client's address for the log and X-Forwarded-For, once for all connections; unix clients have none."""
-    return sys.intern(name[0]) if isinstance(name, tuple) else UNIX_CLIENT
+    return sys.intern(plain_address(name[0])) if isinstance(name, tuple) else UNIX_CLIENT

@@ -26,7 +26,7 @@ def unpace(sock: socket.socket, peer: str) -> None:
 
 def is_loopback(address: str) -> bool:
     """Whether what is sent there never leaves this machine; addresses of its network cards are not looked for."""
-    return address.startswith(("127.", "::ffff:127.")) or address == "::1"
+    return address.startswith("127.") or address == "::1"
 
 
 @functools.cache

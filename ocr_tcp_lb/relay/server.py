@@ -9,18 +9,17 @@ from functools import partial
 
 from ocr_tcp_lb.config import Address
 from ocr_tcp_lb.relay.client import Client
-from ocr_tcp_lb.relay.failures import ClientGone
+from ocr_tcp_lb.relay.failures import ClientGone, Refusal
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import must_introduce, read_introduction
 from ocr_tcp_lb.relay.listener import Listener, open_listeners
 from ocr_tcp_lb.relay.session import Session
-from ocr_tcp_lb.relay.talk import dismiss
+from ocr_tcp_lb.relay.talk import refuse
 from ocr_tcp_lb.relay.tcp import TcpSession
 from ocr_tcp_lb.wire.errors import RequestError
-from ocr_tcp_lb.wire.replies import error_reply
 
 log = logging.getLogger(__name__)
-MOST_TURNED_AWAY = 256  # clients above the limit that are being answered at one time; more are closed at once
+MOST_TURNED_AWAY = 256  # clients above the limit that are being answered at one time; more are reset at once
 
 
 class Server:
@@ -102,20 +101,12 @@ class Server:
 
         In TCP mode there are no words for it, and the connection is reset.
         """
-        if len(self._turned_away) >= MOST_TURNED_AWAY:
-            client.close()
-            return
         hub = self._hub
+        in_words = hub.config.mode == "http" and len(self._turned_away) < MOST_TURNED_AWAY
         self._turned_away.add(client)
         hub.deadlines.guard(client)
         try:
-            if hub.config.mode == "http":
-                code, request_id = "too_many_connections", hub.new_request_id()
-                await dismiss(client, error_reply(status, code, message, request_id, retry_after_s=1))
-            else:
-                client.break_off()
-        except ClientGone:
-            pass
+            await refuse(hub, client, Refusal(status, "too_many_connections", message, 1), in_words=in_words)
         finally:
             self._turned_away.discard(client)
             client.close()

@@ -6,7 +6,6 @@ coroutine awaited for each step took 1.5 us more.
 """
 
 import logging
-import time
 from asyncio import CancelledError
 from collections.abc import Coroutine
 from typing import Any
@@ -14,15 +13,13 @@ from typing import Any
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.exchange import Exchange
 from ocr_tcp_lb.relay.express import Ride
-from ocr_tcp_lb.relay.failures import ClientGone
+from ocr_tcp_lb.relay.failures import ClientGone, Refusal
 from ocr_tcp_lb.relay.gathering import Gathering, is_to_come
 from ocr_tcp_lb.relay.heads import HeadReader
 from ocr_tcp_lb.relay.hub import Hub
-from ocr_tcp_lb.relay.record import Record
-from ocr_tcp_lb.relay.talk import dismiss, linger, send_all
+from ocr_tcp_lb.relay.talk import linger, refuse, send_all
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import RequestHead
-from ocr_tcp_lb.wire.replies import error_reply
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +60,7 @@ class Session:
                 client.allow(hub.timeouts.idle_s)
                 del ride, gathering, head  # or an idle client would keep its last exchange: 2.3 KiB
         except RequestError as error:
-            await self._refuse(error)
+            await refuse(hub, client, Refusal(error.status, error.code, error.message))
         except ClientGone:
             pass
         except Exception:
@@ -111,19 +108,3 @@ class Session:
             if ending != "ok":
                 client.break_off()  # a reply that was cut must not look like one that ended
             ride.end(ending)
-
-    async def _refuse(self, error: RequestError) -> None:
-        """Answer a head that was no request; nothing behind it is ever interpreted."""
-        hub, client = self._hub, self._client
-        request_id = hub.new_request_id()
-        record = Record(client.address, request_id)
-        record.began = time.monotonic()
-        record.ending = error.code
-        try:
-            await dismiss(client, error_reply(error.status, error.code, error.message, request_id))
-            record.status = error.status
-        except ClientGone:
-            record.ending = "client_left"
-        finally:
-            record.ended = time.monotonic()
-            hub.on_record(record)

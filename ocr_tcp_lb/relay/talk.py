@@ -1,9 +1,14 @@
 """What takes time with a client: wait for its bytes, have it take a whole reply, part in peace, carry a tunnel."""
 
+import time
+
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.client import Client
-from ocr_tcp_lb.relay.failures import ClientGone, SourceBroke
+from ocr_tcp_lb.relay.failures import ClientGone, Refusal, SourceBroke
+from ocr_tcp_lb.relay.hub import Hub
+from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.tunnel import Tunnel
+from ocr_tcp_lb.wire.replies import error_reply
 
 LINGER_S = 5.0  # how long a refused client may take to read its answer (nginx: lingering_timeout 5 s)
 READS_A_TURN = 16
@@ -72,6 +77,25 @@ async def dismiss(client: Client, reply: bytes) -> None:
     client.allow(LINGER_S)
     await send_all(client, reply)
     await linger(client)
+
+
+async def refuse(hub: Hub, client: Client, refusal: Refusal, *, in_words: bool = True) -> None:
+    """Dismiss a client whose request was none, or who is one too many: with a reply, or a reset; and log it."""
+    record = Record(client.address, hub.new_request_id())
+    record.began = time.monotonic()
+    status, code, message, after_s = refusal.status, refusal.code, refusal.message, refusal.retry_after_s
+    record.ending = code
+    try:
+        if in_words:
+            await dismiss(client, error_reply(status, code, message, record.request_id, retry_after_s=after_s))
+            record.status = status
+        else:
+            client.break_off()
+    except ClientGone:
+        record.ending = "client_left"
+    finally:
+        record.ended = time.monotonic()
+        hub.on_record(record)
 
 
 async def carry(tunnel: Tunnel, client: Client) -> None:

@@ -95,7 +95,7 @@ def _read_v1(data: bytes | bytearray) -> ProxyHeader | None:
 def _endpoint_v1(family: bytes, address: bytes, port: bytes) -> Endpoint:
     kind = ipaddress.IPv4Address if family == b"TCP4" else ipaddress.IPv6Address
     try:
-        host = str(kind(address.decode()))
+        host = _host(kind(address.decode()))
     except ValueError as error:
         raise _bad("the PROXY line has an address that is not one of its family") from error
     if int(port) > 65535:
@@ -138,7 +138,13 @@ def _endpoints_v2(kind: int, block: bytes) -> tuple[Endpoint, Endpoint] | tuple[
 
 
 def _endpoint_v2(packed: bytes, port: int) -> Endpoint:
-    return Endpoint(str(ipaddress.ip_address(packed)), port)
+    return Endpoint(_host(ipaddress.ip_address(packed)), port)
+
+
+def _host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """Return the address as text; an IPv4-mapped one is the IPv4 address's own (RFC 4291, 2.5.5.2)."""
+    mapped = address.ipv4_mapped if address.version == 6 else None
+    return str(address if mapped is None else mapped)
 
 
 def _check_tlvs(block: bytes, at: int) -> None:

@@ -44,10 +44,16 @@ async def test_refused_clients_of_one_address_take_no_places_from_others(house: 
 async def test_refused_clients_are_bounded_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "MOST_TURNED_AWAY", 2)
     lb = house.balancer([house.backend()], limits=Limits(connections_per_client=1))
-    crowd = [await lb.client() for _ in range(4)]
-    for client in crowd[1:3]:
+    _first, *refused = [await lb.client() for _ in range(3)]
+    for client in refused:
         assert (await client.read_message()).status == 429
-    assert await crowd[3].ended()
+    with pytest.raises(ConnectionResetError):  # at the connecting already, or at the first read
+        await (await lb.client()).read(1)
+    for client in refused:
+        client.close()
+    await until(lambda: len(lb.records) == 3)
+    assert [record.status for record in lb.records] == [0, 429, 429]
+    assert {record.ending for record in lb.records} == {"too_many_connections"}, "each has its line in the log"
 
 
 async def test_connection_over_the_clients_limit_is_reset_in_tcp_mode(house: House) -> None:

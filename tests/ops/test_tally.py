@@ -46,6 +46,13 @@ def test_times_are_those_of_the_phases() -> None:
     assert backend.duration.sum_s == pytest.approx(0.3)
 
 
+def test_hours_of_a_tunnel_are_no_duration_of_a_request() -> None:
+    tally = Tally()
+    tally.note([record("b1", 101, "tunnel"), record("b1", 101, "client_left"), record("b1", 101, "idle_timeout")])
+    assert tally.requests == 3
+    assert sum(tally.duration_counts()) == 0
+
+
 @pytest.mark.parametrize(
     ("status", "ending", "expected"),
     [

@@ -30,6 +30,8 @@ async def test_client_above_the_limit_is_answered_503_though_it_sent_a_body(hous
     assert b"too_many_connections" in got.body
     second.finish()
     assert await second.ended(), "a reset would have destroyed the answer"
+    record = await lb.record(1)
+    assert (record.status, record.ending, record.backend) == (503, "too_many_connections", "-")
     first.close()
     await until(lambda: lb.server.connections == 0)
     third = await lb.client()

@@ -36,6 +36,16 @@ GOOD = {
     "v2 TCP4, the longest": (binary(0x11, BLOCK4 + b"\x04\x10\x00" + bytes(4096)), CLIENT4, SERVER4),
     "v2 TCP6": (binary(0x21, BLOCK6), CLIENT6, SERVER6),
     "v2 TCP6 with extensions": (binary(0x21, BLOCK6 + NOOP), CLIENT6, SERVER6),
+    "TCP6, an IPv4 client": (
+        LINE6.replace(b"2001:db8::7", b"::ffff:192.0.2.9"),
+        Endpoint("192.0.2.9", CLIENT6.port),
+        SERVER6,
+    ),
+    "v2 TCP6, an IPv4 client": (
+        binary(0x21, bytes(10) + b"\xff\xff" + bytes([192, 0, 2, 9]) + BLOCK6[16:]),
+        Endpoint("192.0.2.9", 1),
+        SERVER6,
+    ),
     "v2 unix": (binary(0x31, bytes(216)), UNIX, UNIX),
     "v2 LOCAL": (binary(0x00, b"", 0x20), None, None),
     "v2 LOCAL with a block to be skipped": (binary(0x11, BLOCK4, 0x20), None, None),
@@ -149,11 +159,9 @@ def test_header_is_written_as_specified(
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_ends_of_two_families_are_both_written_as_ipv6(version: Version) -> None:
-    header = read(write(version, CLIENT4, SERVER6))
-    assert header is not None
-    assert header.source is not None
-    mapped = ipaddress.IPv6Address(header.source.address).ipv4_mapped
-    assert (str(mapped), header.destination) == (CLIENT4.address, SERVER6)
+    line = write(version, CLIENT4, SERVER6)
+    assert line.startswith(b"PROXY TCP6 ::ffff:" if version == 1 else SIGNATURE + b"\x21\x21")
+    assert read(line) == ProxyHeader(len(line), CLIENT4, SERVER6)
 
 
 @pytest.mark.parametrize("version", [1, 2])
