@@ -31,7 +31,6 @@ from ocr_tcp_lb.relay.poller import new_poller
 from ocr_tcp_lb.relay.probe import Prober
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.server import Server
-from ocr_tcp_lb.relay.upstream import Upstream
 from ocr_tcp_lb.signals import drain, reload_on_hangup, stop_on_signals
 
 log = logging.getLogger(__name__)
@@ -112,14 +111,12 @@ async def _open_to_operators(monitor: Monitor, doors: Doors, operator: Operator,
 
 
 def build_hub(loop: asyncio.AbstractEventLoop, config: Config, on_record: Callable[[Record], None]) -> Hub:
-    """Wire the fleet and the upstreams of a configuration into what the relay shares."""
+    """Wire the fleet of a configuration into what the relay shares."""
     specs = [spec_of(one) for one in config.backends]
     queue = config.queue
     policy = policy_in_effect(config)
     fleet = Fleet(specs, policy, queue.size, random.Random(), retries=config.retries, order=queue.order)
-    poller = new_poller(loop)
-    upstreams = {one.name: Upstream(poller, one) for one in config.backends}
-    return Hub(poller, config, fleet, upstreams, on_record)
+    return Hub(new_poller(loop), config, fleet, on_record)
 
 
 def policy_in_effect(config: Config) -> PolicyName:

@@ -6,7 +6,7 @@ queue, learned speeds and health stay; a backend that leaves finishes what it ha
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ocr_tcp_lb.balance.backend import Backend
@@ -113,24 +113,21 @@ class Operator:
                     raise ControlError(f"in TCP mode {backend.name} needs concurrency=N, as the others have it")
 
     def _renew_backends(self, wanted: Sequence[BackendConfig]) -> str:
-        """Make these the backends: same name and address is the same one, whatever else was changed about it."""
+        """Make these the backends; who stays is told by `recognized`."""
         hub = self._hub
-        had = {backend.name: backend for backend in hub.fleet.backends}
-        added = [one for one in wanted if one.name not in had]
+        had = {backend: hub.upstreams[backend].config for backend in hub.fleet.backends}
+        known = recognized(had, wanted)
+        added = [one for one in wanted if one not in known]
         for one in added:  # before any leaves, so that there is always somebody
             hub.add(one)
-        changed = 0
-        for one in wanted:
-            if one.name in had:
-                changed += self._renew(had[one.name], one)
-        kept = {one.name for one in wanted}
-        removed = [backend for name, backend in had.items() if name not in kept]
+        changed = sum([self._renew(backend, one) for one, backend in known.items()])
+        removed = [backend for backend in had if backend not in known.values()]
         for backend in removed:
             hub.remove(backend)
         return f"backends: {len(added)} added, {changed} changed, {len(removed)} removed"
 
     def _renew(self, backend: Backend, config: BackendConfig) -> bool:
-        was = self._hub.upstreams[backend.name].config
+        was = self._hub.upstreams[backend].config
         if (config.host, config.port) != (was.host, was.port):
             self._hub.replace(backend, config)
         elif config != was:
@@ -155,15 +152,13 @@ class Operator:
     def _add(self, text: str) -> str:
         names = [backend.name for backend in self._hub.fleet.backends]
         free = next(f"b{n}" for n in range(1, len(names) + 2) if f"b{n}" not in names)
-        config = read_backend(text, free)
-        if config.concurrency == "auto":
-            config = replace(config, concurrency=self._hub.config.concurrency)
+        config = read_backend(text, free, self._hub.config.concurrency)
         self._demand_limits([config])
         if config.name in names:
             raise ControlError(f"the name {config.name} is taken")
-        for name in names:
-            if self._hub.upstreams[name].config.url == config.url:
-                raise ControlError(f"{config.url} is backend {name} already; add another URL")
+        for backend in self._hub.fleet.backends:
+            if self._hub.upstreams[backend].config.url == config.url:
+                raise ControlError(f"{config.url} is backend {backend.name} already; add another URL")
         self._hub.add(config)
         return f"backend {config.name} {config.url} was added"
 
@@ -180,8 +175,31 @@ class Operator:
             weight = WEIGHT.parse(text)
         except BadValue as bad:
             raise ControlError(str(bad.at("weight"))) from bad
-        self._hub.adopt(backend, replace(self._hub.upstreams[name].config, weight=weight))
+        self._hub.adopt(backend, replace(self._hub.upstreams[backend].config, weight=weight))
         return f"backend {name} has weight {weight:g}"
+
+
+def recognized(had: Mapping[Backend, BackendConfig], wanted: Sequence[BackendConfig]) -> dict[BackendConfig, Backend]:
+    """Say which backend each of the wanted is; those that are none are not in it.
+
+    Who serves a URL stays who it is, whatever it is called now: a name that was not told is a place in the file. Then
+    a name tells, with another path, or at another address (where only the name stays, and a drain).
+    """
+    known: dict[BackendConfig, Backend] = {}
+    for identity in _IDENTITIES:
+        taken = set(known.values())
+        left = {identity(config): backend for backend, config in had.items() if backend not in taken}
+        for one in wanted:
+            if one not in known and identity(one) in left:
+                known[one] = left.pop(identity(one))
+    return known
+
+
+_IDENTITIES: tuple[Callable[[BackendConfig], object], ...] = (
+    lambda one: one.url,
+    lambda one: (one.name, one.host, one.port),
+    lambda one: one.name,
+)
 
 
 def _at_work(backend: Backend) -> str:

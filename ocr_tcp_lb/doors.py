@@ -9,7 +9,7 @@ from ocr_tcp_lb.config import DEFAULT_ADMIN, Config
 from ocr_tcp_lb.ops.admin.gate import AdminError, read_token
 from ocr_tcp_lb.ops.admin.listener import bind, demand_token
 from ocr_tcp_lb.ops.systemd import passed_sockets
-from ocr_tcp_lb.relay.listener import open_listeners
+from ocr_tcp_lb.relay.listener import discard, open_listeners
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +34,16 @@ def open_doors(config: Config) -> Doors:
     """Bind what is configured, or take what systemd passed; nothing stays open if anything fails."""
     passed = passed_sockets()
     token = read_token(config.admin_token_file) if config.admin_token_file else ""
-    admin = passed.admin or _open_admin(config)
+    clients = passed.clients or open_listeners(config.listen)  # first: who asks for our default admin port may have it
+    admin: Sequence[socket.socket] = ()
     try:
+        admin = passed.admin or _open_admin(config)
         demand_token(admin, token)
-        clients = passed.clients or open_listeners(config.listen)
     except BaseException:
-        for sock in admin:
+        for sock in (*passed.clients, *admin):
             sock.close()
+        if not passed.clients:
+            discard(clients)
         raise
     return Doors(clients, admin, token, owns_clients=not passed.clients, owns_admin=not passed.admin)
 

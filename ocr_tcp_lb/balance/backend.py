@@ -104,6 +104,7 @@ class Backend:
         """Take the operator's new word; what was learned stays, but a limit where the word on it changed."""
         had = self.spec.concurrency
         self.spec = spec
+        self.name = spec.name
         self.is_reserve = spec.weight == 0
         self.weight = spec.weight or 1.0
         if spec.concurrency != had:

@@ -224,9 +224,11 @@ class Fleet:
         backend.is_draining = False
         return self._react(backend, now)
 
-    def add(self, spec: BackendSpec, now: float) -> Sequence[Lease]:
-        """Let a new backend join. Returns as `settle` does."""
-        self._assemble([*self.backends, self._enlist(spec)], now)
+    def add(self, spec: BackendSpec, now: float, *, is_draining: bool = False) -> Sequence[Lease]:
+        """Let a new backend join, as the last of `backends`. Returns as `settle` does."""
+        backend = self._enlist(spec)
+        backend.is_draining = is_draining
+        self._assemble([*self.backends, backend], now)
         return self._serve_queue(now)
 
     def remove(self, backend: Backend, now: float) -> Sequence[Lease]:
@@ -241,7 +243,7 @@ class Fleet:
         return self._serve_queue(now)
 
     def adopt(self, backend: Backend, spec: BackendSpec, now: float) -> Sequence[Lease]:
-        """Give a backend another weight or limit. Returns as `settle` does."""
+        """Give a backend another name, weight or limit. Returns as `settle` does."""
         backend.adopt(spec, learns=self._learns)
         self._assemble(self.backends, now)
         return self._serve_queue(now)

@@ -160,7 +160,7 @@ class Exchange:
             self._client.channel.close()
 
     def _attempt(self, request: Request, claim: Claim, lease: Lease) -> Attempt | HedgedAttempt:
-        hub, upstream = self._hub, self._hub.upstream_of(lease.backend)
+        hub, upstream = self._hub, self._hub.upstreams[lease.backend]
         if hub.config.hedge and request.may_run_twice and request.upload.whole:
             return HedgedAttempt(hub, request, upstream, claim)
         return Attempt(hub, request, upstream)

@@ -82,7 +82,7 @@ class Ride:
         self.claim = claim
         if lease is None:
             return False
-        upstream = hub.upstreams[lease.backend.name]
+        upstream = hub.upstreams[lease.backend]
         connection = None if upstream.introduces_clients else upstream.take(client.wakeup, claim.arrived_at)
         if connection is None:
             return False

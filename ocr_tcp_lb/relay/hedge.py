@@ -148,7 +148,7 @@ class HedgedAttempt:
         request, hub = self._request, self._hub
         lease = self._claim.lease = request.lease = winner.lease
         request.record.backend = lease.backend.name
-        self._attempt = Attempt(hub, request, hub.upstream_of(lease.backend))
+        self._attempt = Attempt(hub, request, hub.upstreams[lease.backend])
         request.client.allow(hub.timeouts.response_s)
         try:
             begun = winner.take_over(request.client.wakeup)

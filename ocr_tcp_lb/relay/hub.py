@@ -9,7 +9,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol, cast
 
@@ -64,18 +64,17 @@ class Hub:
         poller: Poller,
         config: Config,
         fleet: Fleet,
-        upstreams: Mapping[str, Upstream],
         on_record: Callable[[Record], None],
     ) -> None:
         self.poller = poller
         self.loop = loop = poller.loop
         self._configure(config)
         self.fleet = fleet
-        self.upstreams = dict(upstreams)
-        self._leaving: list[tuple[Backend, Upstream]] = []
+        members = zip(fleet.backends, config.backends, strict=True)
+        self.upstreams = {backend: Upstream(poller, one) for backend, one in members}  # those who leave with work, too
         self.on_record = on_record
         self.replies = ReplyParser()
-        self.router = Router(upstream.path for upstream in upstreams.values())
+        self._renew_routes()
         self.slabs = Slabs(config.limits.buffer_memory_bytes)
         self.pipes = Pipes()
         self.reservoirs = Reservoirs(self.pipes, self.slabs)
@@ -103,13 +102,6 @@ class Hub:
     def lets_go_of_ghosts(self) -> bool:
         """Whether slots need not be kept for work that nobody waits for: the balancer ends, and the queue is empty."""
         return self.is_draining and not self.fleet.waiting
-
-    def upstream_of(self, backend: Backend) -> Upstream:
-        """The connections to a backend, also to one that has left with work in flight: its name may be another's."""
-        for left, upstream in self._leaving:
-            if left is backend:
-                return upstream
-        return self.upstreams[backend.name]
 
     def settle(self, lease: Lease, outcome: Outcome, now: float) -> None:
         """End a lease and pass the freed slot on."""
@@ -153,38 +145,29 @@ class Hub:
         self._follow(self.fleet.review(time.monotonic()))
         for item in self.fleet.news.take():
             log.log(logging.WARNING if item.is_bad else logging.INFO, "%s", item.text)
-        if self._leaving:
-            self._see_off()
+        self._see_off()
 
     def add(self, backend: BackendConfig) -> None:
         """Let a backend join."""
-        self.upstreams[backend.name] = Upstream(self.poller, backend)
-        granted = self.fleet.add(spec_of(backend), time.monotonic())
+        granted = self._enlist(backend, is_draining=False)
         self._renew_routes()
         self._follow(granted)
 
     def remove(self, backend: Backend) -> None:
         """Let a backend go, once it has finished what it has; not the last one."""
-        granted = self.fleet.remove(backend, time.monotonic())
-        self._leaving.append((backend, self.upstreams[backend.name]))
-        self._see_off()
+        granted = self._dismiss(backend)
         self._renew_routes()
         self._follow(granted)
 
     def replace(self, backend: Backend, config: BackendConfig) -> None:
-        """Let another backend take the place and the name of one, which finishes what it has."""
-        old = self.upstreams[backend.name]
-        self.upstreams[config.name] = Upstream(self.poller, config)
-        now = time.monotonic()
-        granted = [*self.fleet.add(spec_of(config), now), *self.fleet.remove(backend, now)]
-        self._leaving.append((backend, old))
-        self._see_off()
+        """Let another backend take the place and the name of one, which finishes what it has; a drain goes on."""
+        granted = [*self._enlist(config, is_draining=backend.is_draining), *self._dismiss(backend)]
         self._renew_routes()
         self._follow(granted)
 
     def adopt(self, backend: Backend, config: BackendConfig) -> None:
-        """Give a backend another configuration, at the same address."""
-        self.upstreams[backend.name].adopt(config)
+        """Give a backend another configuration, perhaps another name, at the same address."""
+        self.upstreams[backend].adopt(config)
         self._renew_routes()
         self._follow(self.fleet.adopt(backend, spec_of(config), time.monotonic()))
 
@@ -208,16 +191,25 @@ class Hub:
         self.fair_by_address = fair_by.by == "address"
         self.fair_by_header = fair_by.header.lower().encode() if fair_by.by == "header" else b""
 
-    def _renew_routes(self) -> None:
-        self.router = Router(self.upstreams[backend.name].path for backend in self.fleet.backends)
+    def _enlist(self, config: BackendConfig, *, is_draining: bool) -> Sequence[Lease]:
+        granted = self.fleet.add(spec_of(config), time.monotonic(), is_draining=is_draining)
+        self.upstreams[self.fleet.backends[-1]] = Upstream(self.poller, config)
+        return granted
+
+    def _dismiss(self, backend: Backend) -> Sequence[Lease]:
+        granted = self.fleet.remove(backend, time.monotonic())
+        self.upstreams[backend].retire()
+        self._see_off()
+        return granted
 
     def _see_off(self) -> None:
         """Forget those who left and have nothing left to do; until then a lease may still ask for its upstream."""
-        for backend, upstream in self._leaving:
-            upstream.retire()
-            if not backend.in_flight and self.upstreams.get(backend.name) is upstream:
-                del self.upstreams[backend.name]
-        self._leaving = [one for one in self._leaving if one[0].in_flight]
+        if len(self.upstreams) > len(self.fleet.backends):
+            for backend in [one for one in self.upstreams if one.is_gone and not one.in_flight]:
+                del self.upstreams[backend]
+
+    def _renew_routes(self) -> None:
+        self.router = Router(self.upstreams[backend].path for backend in self.fleet.backends)
 
     def _follow(self, granted: Sequence[Lease]) -> None:
         """After any change of the fleet: hand out what it granted, and look again when it says."""

@@ -14,6 +14,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from ocr_tcp_lb.config import UNIX_CLIENT, Address, TcpAddress, UnixAddress, plain_address
 from ocr_tcp_lb.errors import LoadBalancerError
@@ -47,23 +48,58 @@ def open_listeners(addresses: Sequence[Address]) -> list[socket.socket]:
             except OSError as error:
                 raise ListenError(_explain(address, error)) from error
     except BaseException:
-        for sock in opened:
-            sock.close()
+        discard(opened)
         raise
     return opened
+
+
+def open_missing(address: Address, listeners: Iterable["Listener"]) -> list[socket.socket]:
+    """Bind and listen on those parts of an address that none of the listeners has; raises ListenError."""
+    parts = parts_of(address)
+    missing = [part for part in parts if not any(one.serves(part) for one in listeners)]
+    if len(missing) == len(parts):
+        return open_listeners([address])
+    try:
+        return open_listeners(missing)
+    except ListenError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_SUCH_ADDRESS:
+            return []  # a machine without IPv6
+        raise
+
+
+def parts_of(address: Address) -> list[Address]:
+    """The address as one for each of its sockets; a name may have several, and no host means every one."""
+    if isinstance(address, UnixAddress):
+        return [address]
+    if not address.host:
+        return [TcpAddress(host, address.port) for host in ANY_HOST]
+    try:
+        return [TcpAddress(str(sockaddr[0]), address.port) for _, sockaddr in _look_up(address)]
+    except OSError:  # who is to listen there will say what is wrong
+        return [address]
+
+
+def discard(opened: Iterable[socket.socket]) -> None:
+    """Close sockets that we opened and nobody uses, and remove the files of unix sockets."""
+    for sock in opened:
+        address = address_of(sock)
+        if isinstance(address, UnixAddress):
+            SocketFile(address.path).remove()
+        sock.close()
+
+
+def _look_up(address: TcpAddress) -> Iterable[tuple[int, tuple[Any, ...]]]:
+    """Find the families and socket addresses of a host that is to be listened on."""
+    flags = socket.AI_PASSIVE | socket.AI_NUMERICSERV
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=flags)
+    return dict.fromkeys((one[0], one[4]) for one in found)
 
 
 def _open(address: Address) -> list[socket.socket]:
     if isinstance(address, UnixAddress):
         return [_open_unix(address.path)]
     if address.host:
-        found = socket.getaddrinfo(
-            address.host,
-            address.port,
-            type=socket.SOCK_STREAM,
-            flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV,
-        )
-        return _open_all(dict.fromkeys((one[0], one[4]) for one in found))
+        return _open_all(_look_up(address))
     first = _open_tcp(socket.AF_INET, ("", address.port))
     try:
         second = _open_tcp(socket.AF_INET6, ("::", first.getsockname()[1]))
@@ -75,7 +111,7 @@ def _open(address: Address) -> list[socket.socket]:
     return [first, second]
 
 
-def _open_all(found: Iterable[tuple[int, object]]) -> list[socket.socket]:
+def _open_all(found: Iterable[tuple[int, tuple[Any, ...]]]) -> list[socket.socket]:
     """Listen on all addresses of a name that this machine has: `localhost` may say ::1 where there is no IPv6."""
     opened: list[socket.socket] = []
     missing: OSError | None = None
@@ -93,7 +129,7 @@ def _open_all(found: Iterable[tuple[int, object]]) -> list[socket.socket]:
     return opened
 
 
-def _open_tcp(family: int, sockaddr: object) -> socket.socket:
+def _open_tcp(family: int, sockaddr: tuple[Any, ...]) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -102,7 +138,7 @@ def _open_tcp(family: int, sockaddr: object) -> socket.socket:
         # Accepted sockets inherit it: no system call for each.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setblocking(False)
-        sock.bind(sockaddr)  # type: ignore[arg-type]
+        sock.bind(sockaddr)
         sock.listen(BACKLOG)
     except BaseException:
         sock.close()
@@ -192,19 +228,12 @@ class Listener:
         self._file = SocketFile(self.address.path) if is_ours and isinstance(self.address, UnixAddress) else None
         loop.add_reader(sock.fileno(), self._accept)
 
-    def serves(self, wanted: Address) -> bool:
-        """Whether it is a listener that `open_listeners` opens for this address."""
+    def serves(self, part: Address) -> bool:
+        """Whether it listens on this address, one of `parts_of` what is wanted; port 0 is any."""
         address = self.address
-        if isinstance(wanted, UnixAddress) or isinstance(address, UnixAddress):
-            return wanted == address
-        if wanted.port not in (0, address.port):
-            return False
-        if not wanted.host:
-            return address.host in ANY_HOST
-        try:
-            return address.host in {info[4][0] for info in socket.getaddrinfo(wanted.host, None)}
-        except OSError:  # who is to listen there will say what is wrong
-            return False
+        if isinstance(part, UnixAddress) or isinstance(address, UnixAddress):
+            return part == address
+        return part.host == address.host and part.port in (0, address.port)
 
     def _accept(self, most: int = ACCEPTS_A_TURN) -> None:
         for _ in range(most):

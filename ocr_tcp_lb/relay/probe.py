@@ -143,7 +143,7 @@ class Prober:
                 self._begin(backend)
 
     def _begin(self, backend: Backend) -> None:
-        probe = self._running[backend] = Probe(self._hub, backend, self._hub.upstreams[backend.name])
+        probe = self._running[backend] = Probe(self._hub, backend, self._hub.upstreams[backend])
         probe.wakeup.drive(probe.run(), self._ending_of(probe))
 
     def _ending_of(self, probe: Probe) -> Callable[[], None]:

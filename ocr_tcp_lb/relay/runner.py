@@ -45,7 +45,7 @@ class Runner:
         self.connected_at = 0.0
         self._hub = hub
         self._request = request
-        self._upstream = hub.upstream_of(lease.backend)
+        self._upstream = hub.upstreams[lease.backend]
         self._on_news = on_news
         self._is_abandoned = False
         self._connection: BackendConnection | None = None

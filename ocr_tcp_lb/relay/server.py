@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
 
-from ocr_tcp_lb.config import Address
+from ocr_tcp_lb.config import Address, TcpAddress
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import ClientGone, Refusal
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import must_introduce, read_introduction
-from ocr_tcp_lb.relay.listener import Listener, open_listeners
+from ocr_tcp_lb.relay.listener import Listener, ListenError, discard, open_missing, parts_of
 from ocr_tcp_lb.relay.session import Session
 from ocr_tcp_lb.relay.talk import refuse
 from ocr_tcp_lb.relay.tcp import TcpSession
@@ -116,14 +116,27 @@ class Server:
 
         Raises ListenError, with nothing changed, if one of the others cannot be had.
         """
-        kept = {id(one) for address in addresses for one in self._listeners if one.serves(address)}
-        new = [address for address in addresses if not any(one.serves(address) for one in self._listeners)]
-        opened = open_listeners(new)
+        parts = [part for address in addresses for part in parts_of(address)]
+        kept = [one for one in self._listeners if any(map(one.serves, parts))]
+        opened = self._open_missing(addresses)
         for listener in self._listeners:
-            if id(listener) not in kept:
+            if listener not in kept:
                 listener.close()
-        self._listeners = [one for one in self._listeners if id(one) in kept]
-        self._listeners += [self._listen(sock) for sock in opened]
+        self._listeners = [*kept, *map(self._listen, opened)]
+
+    def _open_missing(self, addresses: Sequence[Address]) -> list[socket.socket]:
+        opened: list[socket.socket] = []
+        try:
+            for address in addresses:
+                opened += open_missing(address, self._listeners)
+        except ListenError as error:
+            discard(opened)
+            for one in self._listeners:
+                if isinstance(one.address, TcpAddress) and getattr(address, "port", None) == one.address.port:
+                    message = f"cannot listen on {address} beside {one.address}, which this balancer has: a restart can"
+                    raise ListenError(message) from error
+            raise
+        return opened
 
     def _listen(self, sock: socket.socket) -> Listener:
         return Listener(

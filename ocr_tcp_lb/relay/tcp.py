@@ -72,7 +72,7 @@ class TcpSession:
         record.backend = lease.backend.name
         outcome = Outcome.CLIENT_LEFT
         try:
-            upstream = self._hub.upstream_of(lease.backend)
+            upstream = self._hub.upstreams[lease.backend]
             introduction = header_for(self._client, upstream.config.send_proxy)
             connection = await self._connect(upstream)
             self._hub.begin_reply(lease)

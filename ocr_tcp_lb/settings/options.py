@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, NamedTuple
 
-from ocr_tcp_lb.config import BackendConfig, Config, TrustedProxies, default_queue_size, is_local
+from ocr_tcp_lb.config import BackendConfig, Concurrency, Config, TrustedProxies, default_queue_size, is_local
 from ocr_tcp_lb.settings import arguments, configfile
 from ocr_tcp_lb.settings.addresses import LISTEN, BackendUrl
 from ocr_tcp_lb.settings.configfile import Said
@@ -20,6 +20,17 @@ from ocr_tcp_lb.settings.table import BACKEND_KEYS, Option, is_program_wide, opt
 
 Given = dict[str, list[Said]]
 Values = dict[str, list[Any]]
+
+
+class ToldBackend(NamedTuple):
+    """A backend as it was told, without what the whole program says of all."""
+
+    config: BackendConfig
+    tells_concurrency: bool
+
+    def completed(self, concurrency: Concurrency) -> BackendConfig:
+        """Return it with the concurrency of all others, where it does not say its own."""
+        return self.config if self.tells_concurrency else replace(self.config, concurrency=concurrency)
 
 
 def load(argv: Sequence[str], command: str = "run") -> Config:
@@ -43,13 +54,16 @@ def load_with_own(argv: Sequence[str], command: str) -> tuple[Config, Values]:
     return _configured(options, values), values
 
 
-def read_backend(text: str, name: str) -> BackendConfig:
-    """Return the backend that `URL[,key=value...]` means, called `name` unless it says; raise `ConfigError`."""
+def read_backend(text: str, name: str, concurrency: Concurrency) -> BackendConfig:
+    """Return the backend that `URL[,key=value...]` means, of this name and concurrency unless it says its own.
+
+    Raises `ConfigError`.
+    """
     faults: list[Fault] = []
     found = _backend(name, Said("backend", text), faults)
     if faults:
         raise ConfigError(faults)
-    return found[0]
+    return found[0].completed(concurrency)
 
 
 def _known(said: Given, options: Mapping[str, Option], faults: list[Fault]) -> Given:
@@ -97,16 +111,16 @@ def _parsed(option: Option, said: Said, faults: list[Fault]) -> list[Any]:
         return []
 
 
-def _backends(said: Sequence[Said], faults: list[Fault]) -> list[BackendConfig]:
+def _backends(said: Sequence[Said], faults: list[Fault]) -> list[ToldBackend]:
     """Return the backends of one source; those without a usable URL are reported and left out."""
     placed = [
         (entry.where, backend)
         for number, entry in enumerate(said, 1)
         for backend in _backend(f"b{number}", entry, faults)
     ]
-    urls = [(where, backend.url) for where, backend in placed]
+    urls = [(where, backend.config.url) for where, backend in placed]
     faults += _repeated(urls, "URL", "name it once: concurrency=N says how much it can take")
-    names = [(where, backend.name) for where, backend in placed]
+    names = [(where, backend.config.name) for where, backend in placed]
     faults += _repeated(names, "name", "give each backend a name of its own")
     return [backend for _, backend in placed]
 
@@ -119,7 +133,7 @@ def _repeated(placed: Sequence[tuple[str, object]], what: str, right: str) -> It
         first.setdefault(value, where)
 
 
-def _backend(name_unless_said: str, said: Said, faults: list[Fault]) -> list[BackendConfig]:
+def _backend(name_unless_said: str, said: Said, faults: list[Fault]) -> list[ToldBackend]:
     """Return one backend, from a table or from `URL,key=value...`; none if its URL is missing or refused."""
     keys = said.keys or _keys_of_text(said, faults)
     rows = {row.name: row for row in BACKEND_KEYS}
@@ -136,7 +150,10 @@ def _backend(name_unless_said: str, said: Said, faults: list[Fault]) -> list[Bac
                 fields[rows[name].place] = value
     if "url" not in keys:
         faults.append(Fault(said.where, "it has no url", 'add url = "http://HOST:PORT/PATH"'))
-    return [BackendConfig(host=url.host, port=url.port, path=url.path, **fields)] if url else []
+    if url is None:
+        return []
+    config = BackendConfig(host=url.host, port=url.port, path=url.path, **fields)
+    return [ToldBackend(config, "concurrency" in fields)]
 
 
 def _misplaced(name: str, said: Said, *, is_table: bool) -> Fault:
@@ -193,12 +210,10 @@ def _configured(options: Mapping[str, Option], values: Values) -> Config:
             config = _placed(config, options[name].place, reduce(or_, parsed))
     if "listen" in values:
         config = replace(config, listen=tuple(values["listen"]))
-    if "backend" in values:
-        config = replace(config, backends=tuple(values["backend"]))
+    told = values.get("backend", [ToldBackend(one, tells_concurrency=False) for one in config.backends])
+    config = replace(config, backends=tuple(one.completed(config.concurrency) for one in told))
     if "workers-from" in values:
         config = replace(config, backends=_on_ports_from(values["workers-from"][0], config.backends))
-    if "concurrency" in values:
-        config = replace(config, backends=_with_concurrency(values["concurrency"][0], config.backends))
     if "queue-size" not in values:
         config = _placed(config, "queue.size", default_queue_size(len(config.backends)))
     return config
@@ -215,8 +230,3 @@ def _placed(config: Config, place: str, value: Any) -> Config:
 
 def _on_ports_from(first: int, backends: Sequence[BackendConfig]) -> tuple[BackendConfig, ...]:
     return tuple(replace(backend, port=first + offset) for offset, backend in enumerate(backends))
-
-
-def _with_concurrency(limit: Any, backends: Sequence[BackendConfig]) -> tuple[BackendConfig, ...]:
-    """Give `limit` to the backends that do not say their own."""
-    return tuple(replace(b, concurrency=limit) if b.concurrency == "auto" else b for b in backends)

@@ -24,6 +24,7 @@ from ocr_tcp_lb.relay.listener import open_listeners
 from ocr_tcp_lb.relay.readiness import Wakeup
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.server import Server
+from ocr_tcp_lb.relay.upstream import Upstream
 
 T = TypeVar("T")
 PATIENCE_S = 8.0
@@ -366,6 +367,10 @@ class Balancer:
         """The record of the request that ended as the `number`-th."""
         await until(lambda: len(self.records) > number)
         return self.records[number]
+
+    def upstream(self, name: str) -> Upstream:
+        """The connections to the backend of this name."""
+        return next(one for backend, one in self.hub.upstreams.items() if backend.name == name)
 
     def in_flight(self) -> int:
         """How many slots are taken, of all backends."""

@@ -337,7 +337,7 @@ async def test_closed_idle_connection_is_not_used(house: House) -> None:
     await peer.send(OK)
     await client.read_message()
     peer.close()
-    await until(lambda: not lb.hub.upstreams["b1"]._idle)
+    await until(lambda: not lb.upstream("b1")._idle)
     await client.send(post(b"x"))
     peer = await backend.accept()
     await peer.read_message()

@@ -86,7 +86,7 @@ async def test_reply_in_two_reads_is_one_reply(house: House) -> None:
 
 async def test_request_that_its_backend_takes_slowly_is_sent_once(house: House) -> None:
     lb, client, peer = await served_once(house, backend_buffer=4096)
-    (connection,) = lb.hub.upstreams["b1"]._idle
+    (connection,) = lb.upstream("b1")._idle
     connection.channel.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     body = pattern(15_000)  # which came along with its head, and of which the kernel takes a part
     await client.send(post(body) + GET)
@@ -150,7 +150,7 @@ async def test_gathered_body_is_sent_anew_when_the_connection_proves_dead(house:
     lb, client, _ = await served_once(house)
     if not lb.hub.express:
         pytest.skip("the general lane waits for what the backend may still say")
-    (connection,) = lb.hub.upstreams["b1"]._idle
+    (connection,) = lb.upstream("b1")._idle
     connection.channel.sock.shutdown(socket.SHUT_WR)  # the first byte fails, and nobody can have got it
     connection.idle_since = math.inf  # so recent that nobody looks
     await client.send(post(SCAN))

@@ -104,7 +104,7 @@ async def test_loser_is_cut_off_where_it_notices(house: House) -> None:
     scene = Scene(house)
     for name in ("b1", "b2"):
         backend = next(one for one in scene.lb.hub.fleet.backends if one.name == name)
-        was = scene.lb.hub.upstreams[name].config
+        was = scene.lb.upstream(name).config
         scene.lb.hub.adopt(backend, BackendConfig(name, was.host, was.port, concurrency=1, abandon="cancel"))
     await scene.begin()
     await scene.second.send(OK)
@@ -369,6 +369,7 @@ async def test_connection_of_a_backend_that_was_replaced_is_not_its_successors(h
     assert (await scene.client.read_message()).body == b"one"
     await scene.second.send(reply(b"two"))
     await scene.freed()
-    assert hub.upstreams["b1"].config.port == successor.port
-    assert not hub.upstreams["b1"]._idle
+    hub.review()
+    assert scene.lb.upstream("b1").config.port == successor.port
+    assert not scene.lb.upstream("b1")._idle
     assert await scene.first.ended()

@@ -68,5 +68,5 @@ async def test_both_sides_of_a_request_on_this_machine_are_not_paced(
     await client.send(GET)
     assert (await client.read_message()).status == 200
     (near,) = lb.server._clients
-    (idle,) = lb.hub.upstreams["b1"]._idle
+    (idle,) = lb.upstream("b1")._idle
     assert control_of(near.channel.sock) == control_of(idle.channel.sock) == b"reno"

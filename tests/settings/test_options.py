@@ -87,13 +87,17 @@ def test_backends_are_read_with_their_keys() -> None:
 
 
 def test_single_backend_has_the_name_that_it_says_or_the_given_one() -> None:
-    assert options.read_backend("http://h:1/p, name=gpu", "b4").name == "gpu"
-    assert options.read_backend("http://h:1/p,weight=2", "b4").name == "b4"
+    assert options.read_backend("http://h:1/p, name=gpu", "b4", "auto").name == "gpu"
+    assert options.read_backend("http://h:1/p,weight=2", "b4", "auto").name == "b4"
 
 
 def test_concurrency_is_for_backends_that_do_not_say_their_own() -> None:
     argv = ["--concurrency", "2", "--backend", "http://a,concurrency=4", "--backend", "http://b"]
-    assert [backend.concurrency for backend in options.load(argv).backends] == [4, 2]
+    learned = ["--backend", "http://c,concurrency=auto"]
+    assert [backend.concurrency for backend in options.load(argv + learned).backends] == [4, 2, "auto"]
+    assert {backend.concurrency for backend in options.load(["--concurrency", "3"]).backends} == {3}
+    assert options.read_backend("http://h:1/p", "b4", 5).concurrency == 5
+    assert options.read_backend("http://h:1/p,concurrency=auto", "b4", 5).concurrency == "auto"
 
 
 def test_repeated_trust_adds_up_and_the_command_line_wins(write: Write) -> None:

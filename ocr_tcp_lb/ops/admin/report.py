@@ -51,7 +51,7 @@ def report(monitor: Monitor, after: int = 0) -> Report:
         "backends": [
             {
                 **_backend(one, live, tally.of(one.name), now),
-                "url": hub.upstreams[one.name].config.url,
+                "url": hub.upstreams[live].config.url,
                 "ejections": monitor.ejections[one.name],
             }
             for one, live in zip(fleet.backends, hub.fleet.backends, strict=True)
