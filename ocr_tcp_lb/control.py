@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ocr_tcp_lb.balance.backend import Backend
-from ocr_tcp_lb.config import BackendConfig, Config
+from ocr_tcp_lb.config import Address, BackendConfig, Config
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.server import Server
@@ -90,7 +90,6 @@ class Operator:
             raise ControlError("the balancer is ending")
         wanted = self._load()
         held = [name for name in FIXED if getattr(wanted, name) != getattr(self._hub.config, name)]
-        held += [] if self._owns_listeners or wanted.listen == self._hub.config.listen else ["listen"]
         self._demand_limits(wanted.backends)
         old = self._hub.config
         config = replace(wanted, **{name: getattr(old, name) for name in held})
@@ -101,8 +100,15 @@ class Operator:
         for name in held:
             log.warning("reload: a change of %s needs a restart", name.replace("_", "-"))
         waits = f"; a change of {', '.join(held).replace('_', '-')} needs a restart" if held else ""
-        listens = f"; listening on {', '.join(map(str, self._server.addresses))}" if config.listen != old.listen else ""
-        return f"reloaded; {changed}{listens}{waits}"
+        return f"reloaded; {changed}{self._told_of_ports(config.listen, old.listen)}{waits}"
+
+    def _told_of_ports(self, wanted: Sequence[Address], before: Sequence[Address]) -> str:
+        if wanted == before:
+            return ""
+        if not self._owns_listeners:
+            log.warning("reload: listen says nothing here: the ports are those of systemd's socket unit")
+            return "; the ports stay those of systemd's socket unit"
+        return f"; listening on {', '.join(map(str, self._server.addresses))}"
 
     def _demand_limits(self, backends: Sequence[BackendConfig]) -> None:
         """See that no limit would have to be learned from connections, which cannot be; see `app.policy_in_effect`."""

@@ -150,7 +150,7 @@ def _open_unix(path: str) -> socket.socket:
     """Listen on a path; a socket file that nobody listens on any more (after a crash) is replaced."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
+        if _is_socket(path):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
                 caller.setblocking(False)  # who listens may be stopped, with a full backlog
                 if caller.connect_ex(path) == errno.ECONNREFUSED:
@@ -164,8 +164,14 @@ def _open_unix(path: str) -> socket.socket:
     return sock
 
 
+def _is_socket(path: str) -> bool:
+    return os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode)
+
+
 def _explain(address: Address, error: OSError) -> str:
     match error.errno:
+        case errno.EADDRINUSE if isinstance(address, UnixAddress) and not _is_socket(address.path):
+            return f"cannot listen on {address}: there is something that is no socket; choose another path"
         case errno.EADDRINUSE:
             return f"cannot listen on {address}: already in use; stop what listens there or choose another --listen"
         case errno.EACCES if isinstance(address, TcpAddress):

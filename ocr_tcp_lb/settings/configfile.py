@@ -40,6 +40,10 @@ def read(path: str, faults: list[Fault]) -> dict[str, list[Said]]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         faults.append(Fault(f"{path}: line {line}", "this is not UTF-8", "save the file as UTF-8"))
+    except RecursionError:
+        faults.append(
+            Fault(path, "this is nested too deeply", "write one value, or one list of values, after each key")
+        )
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         faults.append(Fault("--config", f"cannot read {path}: {reason}", "name a readable TOML file"))
@@ -102,6 +106,8 @@ def _said(where: str, value: object, faults: list[Fault]) -> Iterator[Said]:
         yield Said(where, keys=keys)
     elif isinstance(value, bool):
         yield Said(where, str(value).lower())
+    elif isinstance(value, int) and value.bit_length() > 64:  # of which Python may refuse to make a text
+        faults.append(Fault(where, "this number is too large", "write a smaller one"))
     elif isinstance(value, str | int | float):
         yield Said(where, str(value))
     else:

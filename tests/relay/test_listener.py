@@ -78,7 +78,7 @@ def test_socket_file_in_use_is_not_replaced(tmp_path: Path) -> None:
 def test_file_that_is_no_socket_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
-    with pytest.raises(ListenError):
+    with pytest.raises(ListenError, match="there is something that is no socket"):
         open_listeners([UnixAddress(str(path))])
     assert path.read_text() == "data"
 

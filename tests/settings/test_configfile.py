@@ -66,6 +66,15 @@ def test_syntax_error_at_the_end_says_so(folder: Path) -> None:
     assert read(folder, 'x = """a')[1][0].where == "lb.toml: last line"
 
 
+@pytest.mark.parametrize(
+    ("text", "wrong"), [("weight = " + 5000 * "[", "nested too deeply"), (f"retries = 0x{5000 * 'F'}", "too large")]
+)
+def test_what_is_beyond_all_bounds_is_a_fault_like_others(folder: Path, text: str, wrong: str) -> None:
+    said, (fault,) = read(folder, text)
+    assert not said
+    assert wrong in fault.wrong
+
+
 @pytest.mark.parametrize("text", ["", "\n", "# backends follow\n"])
 def test_file_that_says_nothing_is_not_taken_for_the_defaults(folder: Path, text: str) -> None:
     assert [str(fault) for fault in read(folder, text)[1]] == [
