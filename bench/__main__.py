@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import report, runner
+from bench.arguments import at_least
 from bench.children import raise_descriptor_limit
 from bench.peers import BY_NAME as PEER_NAMES
 from bench.peers import PEERS, Peer
@@ -46,7 +47,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         default=list(PEER_NAMES),
         help=f"of: {', '.join(PEER_NAMES)} (all)",
     )
-    parser.add_argument("--turns", type=int, help=f"turns of each peer ({TURNS}, quick: {QUICK_TURNS})")
+    parser.add_argument("--turns", type=at_least(1), help=f"turns of each peer ({TURNS}, quick: {QUICK_TURNS})")
     parser.add_argument("--scale", type=float, default=1.0, help="requests a turn, as a factor (1)")
     parser.add_argument("--quick", action="store_true", help="a fifth of the requests, without the slow scripts")
     parser.add_argument("--smoke", action="store_true", help="hardly any requests: does everything run?")

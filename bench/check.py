@@ -10,12 +10,14 @@ machine's memory. Exit code 2: it could not be measured.
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import report, runner
 from bench.__main__ import find, say
+from bench.arguments import at_least
 from bench.children import raise_descriptor_limit
 from bench.figures import BASELINE, by_contestant, median, ratios
 from bench.peers import BY_NAME as PEERS
@@ -70,9 +72,13 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.check", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--store", action="store_true", help="store what is measured as the new baseline")
     parser.add_argument("--smoke", action="store_true", help="hardly any requests, and no judgement")
-    parser.add_argument("--turns", type=int, default=TURNS)
+    parser.add_argument("--turns", type=at_least(1), default=TURNS)
     parser.add_argument("--baseline", type=Path, default=STORED)
     options = parser.parse_args(argv)
+    if not options.store and not options.baseline.exists():
+        say(f"there is no {options.baseline} to compare with; make one with --store")
+        return 2
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(2))  # so that the children are ended
     peers = [PEERS[name] for name in COMPARED]
     versions = find(peers)
     if len(versions) < len(peers):
@@ -89,7 +95,10 @@ def main(argv: Sequence[str]) -> int:
     if options.store:
         data = {"machine": where.machine, "date": where.date, "versions": versions, "ratios": now}
         options.baseline.write_text(json.dumps(data, indent=1) + "\n")
-    lines, is_well = judge(now, json.loads(options.baseline.read_text())["ratios"])
+    stored = json.loads(options.baseline.read_text())
+    if stored["machine"] != where.machine:
+        say(f"stored on another machine: {stored['machine']}; this is {where.machine}")
+    lines, is_well = judge(now, stored["ratios"])
     print("\n".join(lines))
     return 0 if is_well or options.smoke else 1
 

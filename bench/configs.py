@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.messages import KIB, SERVED
+from bench.messages import KIB, MIB, SERVED
 
 IDLE_TO_BACKENDS = 256  # connections kept, or two for each service: more than any workload needs
 KEPT_S = 60  # a connection to a service that is not used (nginx keeps it as long by default)
@@ -31,14 +31,17 @@ class Demand:
 ANY = Demand()
 
 
-def haproxy(port: int, backend_ports: Sequence[int], mode: str, demand: Demand = ANY) -> str:
-    """HAProxy's: `http-reuse always` (2.6 manual, 4.2) and, for connections, `splice-auto`.
+def haproxy(port: int, backend_ports: Sequence[int], mode: str, demand: Demand = ANY, *, splices: bool = True) -> str:
+    """HAProxy's: `http-reuse always` and splicing both ways (2.6 manual, 4.2), through pipes as large as ours.
 
+    `splice-auto` guesses, and splices nothing of HTTP requests here. Without splicing is how it comes and mostly runs.
     Without `no strict-limits` it refuses to start where the limit of descriptors is below twice `maxconn`, which two
     sockets for each client would need at worst. With the default ratios it stops reusing connections to services once
     its clients have a fifth of the descriptors, and 10,000 idle clients triple its cost.
     """
-    http = "    http-reuse always\n    option forwardfor\n" if mode == "http" else "    option splice-auto\n"
+    http = "    http-reuse always\n    option forwardfor\n" if mode == "http" else ""
+    splice = "    option splice-request\n    option splice-response\n" if splices else ""
+    pipes = f"    tune.pipesize {MIB}\n" if splices else ""
     rewrite = f"    http-request set-path {SERVED}\n" if mode == "http" else ""
     maxconn = f" maxconn {demand.concurrency}" if demand.concurrency else ""
     servers = "".join(f"    server s{n} 127.0.0.1:{one}{maxconn}\n" for n, one in enumerate(backend_ports))
@@ -50,12 +53,12 @@ def haproxy(port: int, backend_ports: Sequence[int], mode: str, demand: Demand =
     tune.pool-low-fd-ratio 90
     tune.pool-high-fd-ratio 95
     nbthread 1
-defaults
+{pipes}defaults
     mode {mode}
     timeout connect 5s
     timeout client {IDLE_S}s
     timeout server 60s
-{queue}{http}{log}frontend clients
+{queue}{http}{splice}{log}frontend clients
     bind 127.0.0.1:{port}
 {rewrite}    default_backend services
 backend services
@@ -64,9 +67,10 @@ backend services
 
 
 def nginx(port: int, backend_ports: Sequence[int], directory: str, demand: Demand = ANY) -> str:
-    """nginx's: `keepalive`, HTTP/1.1, an empty Connection (ngx_http_upstream_module); buffering left as it is.
+    """nginx's: `keepalive`, HTTP/1.1, an empty Connection (ngx_http_upstream_module), as large buffers as ours.
 
-    Its log is buffered (ngx_http_log_module), and WebSocket passed on as its manual says (docs/http/websocket).
+    With its default of 16 KB each scan is written to a file, which costs six times as much. Its log is buffered
+    (ngx_http_log_module), and WebSocket passed on as its manual says (docs/http/websocket).
     """
     servers = "".join(f"        server 127.0.0.1:{one} max_fails=0;\n" for one in backend_ports)
     paths = "".join(
@@ -83,6 +87,10 @@ events {{ worker_connections {2 * demand.clients}; }}
 http {{
     access_log {log};
 {paths}    client_max_body_size 0;
+    client_body_buffer_size 8m;
+    proxy_buffers 16 64k;
+    proxy_busy_buffers_size 256k;
+    proxy_max_temp_file_size 0;
     keepalive_requests 1000000000;
     keepalive_timeout {IDLE_S}s;
     map $http_upgrade $connection_upgrade {{

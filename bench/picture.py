@@ -20,6 +20,7 @@ from bench.sim_picture import STYLE, text
 SERIES = {
     "ours": ("ocr_tcp_lb", "#1a7f37", "circle"),
     "ours-other": ("the other ocr_tcp_lb", "#4ac26b", "ring"),
+    "haproxy-copying": ("HAProxy without splicing", "#6e7781", "circle"),
     "nginx": ("nginx", "#0969da", "square"),
     "envoy": ("Envoy", "#8250df", "diamond"),
     "aiohttp": ("aiohttp script", "#bc4c00", "square"),
@@ -108,6 +109,12 @@ def mark(peer: str, x: float, y: float, value: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
+    if len(arguments) != 2:
+        print(
+            "give a result and a picture: python -m bench.picture bench/results/cpu-....json docs/cpu.svg",
+            file=sys.stderr,
+        )
+        return 2
     result, out = map(Path, arguments)
     samples, where = stored.read(result)
     out.parent.mkdir(exist_ok=True)

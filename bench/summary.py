@@ -11,7 +11,13 @@ from bench import stored, workloads
 from bench.figures import BASELINE, by_contestant, median, ratios
 from bench.runner import Sample
 
-COLUMNS = {"ours": "ocr_tcp_lb", "haproxy": "HAProxy", "nginx": "nginx", "envoy": "Envoy"}
+COLUMNS = {
+    "ours": "ocr_tcp_lb",
+    "haproxy": "HAProxy",
+    "haproxy-copying": "without splicing",
+    "nginx": "nginx",
+    "envoy": "Envoy",
+}
 SCRIPTS = {"aiohttp": "aiohttp script", "flask": "Flask script"}
 OF_MODE = {"tcp": "-tcp", "http": ""}  # what a peer's name ends with
 

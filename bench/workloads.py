@@ -33,7 +33,8 @@ PLENTY = 1000  # told concurrency: nothing waits in a queue, and every peer does
 PROXIES = ("ours", "ours-other", "haproxy", "haproxy-new", "nginx", "envoy")
 SCRIPTS = ("aiohttp", "flask")
 EVERYBODY = (*PROXIES, "ours-asyncio", *SCRIPTS)
-OURS_AND_HAPROXY = ("ours", "ours-other", "haproxy", "haproxy-new")
+COPYING = "haproxy-copying"  # beside the others where splicing matters
+OURS_AND_HAPROXY = ("ours", "ours-other", "haproxy", "haproxy-new", COPYING)
 TCP = ("ours-tcp", "ours-other-tcp", "haproxy-tcp", "haproxy-new-tcp")
 
 
@@ -108,8 +109,8 @@ WORKLOADS = (
         reconnects=True,
         peers=EVERYBODY,
     ),
-    Workload("multipart-300k", "300 KB multipart form", 4_000, 16, scan, 300 * KIB, peers=EVERYBODY),
-    Workload("upload-4m", "4 MB upload", 240, 8, lambda n: upload(4 * MIB), 4 * MIB, peers=EVERYBODY),
+    Workload("multipart-300k", "300 KB multipart form", 4_000, 16, scan, 300 * KIB, peers=(*EVERYBODY, COPYING)),
+    Workload("upload-4m", "4 MB upload", 240, 8, lambda n: upload(4 * MIB), 4 * MIB, peers=(*EVERYBODY, COPYING)),
     Workload(
         "upload-4m-streamed",
         "4 MB upload, ours with --request-buffer 0",
@@ -120,7 +121,7 @@ WORKLOADS = (
         peers=OURS_AND_HAPROXY,
         variants=(Variant(options=("--request-buffer", "0")),),
     ),
-    Workload("upload-64m", "64 MB upload", 16, 2, lambda n: upload(64 * MIB), 64 * MIB),
+    Workload("upload-64m", "64 MB upload", 16, 2, lambda n: upload(64 * MIB), 64 * MIB, peers=(*PROXIES, COPYING)),
     Workload("chunked-4m", "4 MB upload in 64 KB chunks", 240, 8, lambda n: chunked_upload(4 * MIB), 4 * MIB),
     Workload(
         "download-4m",
@@ -129,7 +130,7 @@ WORKLOADS = (
         8,
         lambda n: get(f"{ASKED}?bytes={4 * MIB}"),
         reply_bytes=4 * MIB,
-        peers=EVERYBODY,
+        peers=(*EVERYBODY, COPYING),
     ),
     Workload("l4-1k", "1 KB GET, connections balanced", 40_000, 64, lambda n: get(PLAIN), mode="tcp", peers=TCP),
     Workload(

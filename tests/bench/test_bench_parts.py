@@ -61,11 +61,11 @@ def test_table_compares_with_haproxy_in_the_same_variant_and_with_itself_in_the_
 
 def test_short_table_has_a_row_for_each_variant_and_a_column_for_each_balancer() -> None:
     lines = summary([sample("ours", 0, 30), sample("haproxy", 0, 20), sample("nginx", 0, 240), sample("direct", 0, 0)])
-    assert lines[2] == "| 1 KB GET, keep-alive | 30.0 | 20.0 | 240 | - | - | - | 1.50 |"
+    assert lines[2] == "| 1 KB GET, keep-alive | 30.0 | 20.0 | - | 240 | - | - | - | 1.50 |"
     other_mode = [
         replace(sample(peer, 0, cpu), workload="l4-1k") for peer, cpu in (("ours-tcp", 3), ("haproxy-tcp", 2))
     ]
-    assert summary(other_mode)[2].endswith("| 3.0 | 2.0 | - | - | - | - | 1.50 |")
+    assert summary(other_mode)[2].endswith("| 3.0 | 2.0 | - | - | - | - | - | 1.50 |")
 
 
 def test_conditions_and_errors_stand_beside_the_figures() -> None:
