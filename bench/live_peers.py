@@ -2,7 +2,7 @@
 
 `ours` is told nothing but the addresses, `ours told` also each worker's concurrency. HAProxy's second setting is what
 its manual advises against overload and failing servers: `maxconn` on each, so that the queue is HAProxy's (it is told
-the truth), and `observe layer7`, so that one that answers with errors is left out. nginx leaves out who fails by default.
+the truth), and `observe layer7`, so that one that answers with errors is left out. nginx leaves out who fails unasked.
 """
 
 import sys
