@@ -31,7 +31,7 @@ class Outgoing:
     @property
     def is_left(self) -> bool:
         """Whether the backend did not take all of it yet."""
-        return bool(self._pieces) or (self._reservoir is not None and self._reservoir.left > 0)
+        return bool(self._pieces) or (self._reservoir is not None and self._reservoir.is_left)
 
     def start(
         self, head: bytes, pieces: Sequence[Buffer], front: Sequence[Buffer] = (), reservoir: Reservoir | None = None
@@ -59,9 +59,9 @@ class Outgoing:
     def pump(self, backend: Channel) -> bool:
         """Send what the backend takes; True when all of it went. Raises SinkBroke."""
         reservoir = self._reservoir
-        if reservoir is not None and reservoir.left:
+        if reservoir is not None and reservoir.is_left:
             reservoir.pour(backend)
-            if reservoir.left:
+            if reservoir.is_left:
                 return False
         pieces = self._pieces
         while pieces:

@@ -13,7 +13,7 @@ from ocr_tcp_lb.relay.failures import SinkBroke
 from ocr_tcp_lb.relay.outgoing import Outgoing
 from ocr_tcp_lb.relay.poller import Poller
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
-from ocr_tcp_lb.relay.reservoir import SMALLEST_BYTES, Reservoir, Reservoirs
+from ocr_tcp_lb.relay.reservoir import FULL_BYTES, SMALLEST_BYTES, Reservoir, Reservoirs
 from ocr_tcp_lb.relay.splice import HAS_TEE, Pipes
 
 from .support import OK, House, Peer, ScriptedBackend, open_descriptors, pattern, post, replaces_a_part, reply
@@ -130,7 +130,7 @@ def test_attempt_that_was_given_up_leaves_nothing_to_the_next(bench: Callable[..
     first.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     reservoir.start((b"first",))
     reservoir.pour(first)
-    assert reservoir.left
+    assert reservoir.is_left
     far, second = a.connection()
     reservoir.start((b"second",))
     reservoir.pour(second)
@@ -165,6 +165,35 @@ def test_more_is_taken_in_behind(bench: Callable[..., Bench]) -> None:
     reservoir.start(())
     reservoir.pour(backend)
     assert read_all(far) == BODY + b"more"
+    reservoir.close()
+
+
+def test_what_does_not_fit_into_one_store_goes_into_more(bench: Callable[..., Bench]) -> None:
+    a = bench()
+    a.slabs.capacity_bytes = 10_000_000
+    a.reservoirs.stores._most = 3
+    reservoir = a.reservoirs.new()
+    assert reservoir is not None
+    body, size = pattern(9_000_000), 0
+    while True:
+        a.far_client.send(body[size : size + FULL_BYTES])
+        waiting = a.client.unread_bytes()
+        took = reservoir.take_in(a.client, waiting)
+        size += took
+        if took < waiting:
+            break
+    assert a.reservoirs.stores._made == 3
+    assert size == reservoir.size == a.slabs.used_bytes > 2 * FULL_BYTES
+    for _ in range(2):
+        far, backend = a.connection()
+        assert reservoir.start((b"head",))
+        got = b""
+        while reservoir.is_left:
+            reservoir.pour(backend)
+            backend.writable = True
+            got += read_all(far)
+        assert got == b"head" + body[:size]
+        assert reservoir.sent == len(got)
     reservoir.close()
 
 
@@ -240,16 +269,20 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @replaces_a_part
+@pytest.mark.parametrize("size", [6 * SMALLEST_BYTES, 7_000_000], ids=["a store", "many stores"])
 @pytest.mark.parametrize("pipes", [32, 0], ids=["with a passage", "without one"])
-async def test_scan_is_sent_to_another_backend_when_the_first_broke(house: House, taken: list[int], pipes: int) -> None:
+async def test_scan_is_sent_to_another_backend_when_the_first_broke(
+    house: House, taken: list[int], pipes: int, size: int
+) -> None:
     backends = [house.backend(), house.backend()]
     lb = house.balancer(backends)
     lb.hub.pipes._most = pipes
     client = await lb.client()
-    body = pattern(6 * SMALLEST_BYTES)
-    await client.send(post(body, method=b"PUT"))
+    body = pattern(size)
+    sending = asyncio.ensure_future(client.send(post(body, method=b"PUT")))
     first, peer = await whoever_is_called(backends)
     assert (await peer.read_message()).body == body
+    await sending
     peer.close()
     second, peer = await whoever_is_called(backends)
     assert second is not first
