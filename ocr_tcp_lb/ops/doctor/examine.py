@@ -1,73 +1,19 @@
 """All questions to one service, and what its answers mean, in words that say what to do."""
 
 import asyncio
-import math
 import statistics
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import PurePath
+from dataclasses import replace
 
 from ocr_tcp_lb.config import BackendConfig
-from ocr_tcp_lb.ops.doctor import concurrency
+from ocr_tcp_lb.ops.doctor.findings import Findings, Say
 from ocr_tcp_lb.ops.doctor.local import is_ours, listening_on
 from ocr_tcp_lb.ops.doctor.probe import Answer, Question, Unreachable, ask, speaks_tls
+from ocr_tcp_lb.ops.doctor.sample import Sample, measure
 
 KNOWN_PATHS = ("/get_ocr_api", "/get_ocr", "/ocr", "/api/ocr", "/predict", "/")
 ANSWER_S = 10.0
-WORK_S = 300.0  # as --response-timeout
 LATENCY_SAMPLES = 5
 DEBUGGER = "/?__debugger__=yes&cmd=resource&f=style.css"  # what Werkzeug's debugger serves its pages with
-_MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
-_BOUNDARY = "ocr-tcp-lb-doctor"
-
-Say = Callable[[str], object]
-
-
-@dataclass(slots=True)
-class Findings:
-    """What was found out about one service."""
-
-    backend: BackendConfig
-    good: list[str] = field(default_factory=list)
-    bad: list[str] = field(default_factory=list)  # it will not work like this
-    notes: list[str] = field(default_factory=list)  # it works, and there is something to know
-    path: str = ""  # the one that answers; empty: none
-    concurrency: int = 0  # measured; 0: not, or not clearly
-
-    @property
-    def proposal(self) -> BackendConfig:
-        """The backend as it was told, with what was found."""
-        return replace(
-            self.backend,
-            path=self.path or self.backend.path,
-            concurrency=self.concurrency or self.backend.concurrency,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """An image to send, in one of the ways that services take them."""
-
-    name: str
-    data: bytes
-
-    def forms(self) -> dict[str, tuple[dict[str, str], bytes]]:
-        """Header fields and body by the name of the way, the likeliest first."""
-        kind = _MEDIA_TYPES.get(PurePath(self.name).suffix.lower(), "application/octet-stream")
-        ways: dict[str, tuple[dict[str, str], bytes]] = {"as the body": ({"Content-Type": kind}, self.data)}
-        for field_name in ("file", "image"):
-            ways[f"as the form's {field_name!r}"] = self._form(field_name, kind)
-        return ways
-
-    def _form(self, field_name: str, kind: str) -> tuple[dict[str, str], bytes]:
-        """RFC 7578."""
-        head = (
-            f"--{_BOUNDARY}\r\nContent-Disposition: form-data; name={field_name!r}; filename={self.name!r}\r\n"
-            f"Content-Type: {kind}\r\n\r\n"
-        ).replace("'", '"')
-        body = head.encode() + self.data + f"\r\n--{_BOUNDARY}--\r\n".encode()
-        return {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}, body
 
 
 async def examine(backend: BackendConfig, sample: Sample | None, say: Say) -> Findings:
@@ -88,7 +34,7 @@ async def examine(backend: BackendConfig, sample: Sample | None, say: Say) -> Fi
             say("measuring the latency")
             await _latency(found, replace(here, path=found.path))
             if sample is not None:
-                await _measure(found, replace(here, path=found.path, method="POST"), sample, say)
+                await measure(found, replace(here, path=found.path), sample, say)
     except Unreachable as error:
         found.bad.append(f"it answered at first, and then: {error}")
     return found
@@ -189,61 +135,3 @@ async def _latency(found: Findings, here: Question) -> None:
     ]
     connect_ms, total_ms = (statistics.median(column) * 1000 for column in zip(*times, strict=True))
     found.good.append(f"connects in {connect_ms:.1f} ms, answers a GET in {total_ms:.1f} ms")
-
-
-async def _measure(found: Findings, here: Question, sample: Sample, say: Say) -> None:
-    """Find a way to send the image that it takes, then measure how many at once it works on."""
-    refused: list[str] = []
-    for way, (fields, body) in sample.forms().items():
-        say(f"sending the sample {way}")
-        question = replace(here, fields=fields, body=body)
-        answer = await ask(question, WORK_S)
-        if answer.status < 300:
-            found.good.append(f"takes an image {way}, in {answer.total_s * 1000:.0f} ms")
-            break
-        refused.append(f"{answer.status} {way}")
-    else:
-        found.notes.append(f"the sample was not taken ({', '.join(refused)}), so its concurrency was not measured")
-        return
-
-    async def burst(at_once: int, count: int) -> concurrency.Answers:
-        began, ended_s, left, failed = time.monotonic(), [], count, 0
-
-        async def ask_on() -> None:
-            nonlocal left, failed
-            while left and not failed:
-                left -= 1
-                try:
-                    is_good = (await ask(question, WORK_S)).status < 300
-                except Unreachable:
-                    is_good = False
-                if is_good:
-                    ended_s.append(time.monotonic() - began)
-                else:
-                    failed += 1
-
-        await asyncio.gather(*(ask_on() for _ in range(at_once)))
-        return concurrency.Answers(tuple(ended_s), failed)
-
-    def tell(one: concurrency.Round) -> None:
-        result = f"{one.failed} failed" if one.failed else f"{one.throughput:.2f} answers a second"
-        say(f"{one.at_once} at once: {result}")
-
-    _judge_concurrency(found, await concurrency.measure(burst, tell))
-
-
-def _judge_concurrency(found: Findings, measured: concurrency.Measured) -> None:
-    if not measured.at_least:
-        found.notes.append("the sample failed when it was sent again, so its concurrency was not measured; see its log")
-        return
-    if measured.refused_at:
-        found.notes.append(f"of {measured.refused_at} at once, some failed; see its log if it should take as many")
-    if measured.is_clear:
-        found.concurrency = measured.at_least
-        found.good.append(f"works on {found.concurrency} at once (measured)")
-        told = found.backend.concurrency
-        if told not in ("auto", found.concurrency):
-            found.notes.append(f"its concurrency is told to be {told}; below stands what was measured")
-    else:
-        most = "or more" if math.isinf(measured.at_most) else f"to {measured.at_most}"
-        found.notes.append(f"works on {measured.at_least} {most} at once: not clear, so it is left to be learned")

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.errors import LoadBalancerError
-from ocr_tcp_lb.ops.doctor.examine import Findings, Sample, examine
+from ocr_tcp_lb.ops.doctor.examine import examine
+from ocr_tcp_lb.ops.doctor.findings import Findings
+from ocr_tcp_lb.ops.doctor.sample import Sample
 from ocr_tcp_lb.ops.printing import put
 
 WELL, ILL = 0, 1
