@@ -19,7 +19,7 @@ IMPORTS = {
     "wire": set(),
     "balance": set(),
     "relay": {"wire", "balance", "config"},
-    "ops": {"relay", "balance", "config"},
+    "ops": {"relay", "balance", "wire", "config"},
     "settings": {"config"},
     "compiled": {"relay"},
     "control": {"relay", "balance", "settings", "config"},

@@ -4,7 +4,7 @@ import asyncio
 import statistics
 from dataclasses import replace
 
-from ocr_tcp_lb.config import BackendConfig
+from ocr_tcp_lb.config import BackendConfig, TcpAddress
 from ocr_tcp_lb.ops.doctor.findings import Findings, Say
 from ocr_tcp_lb.ops.doctor.local import is_ours, listening_on
 from ocr_tcp_lb.ops.doctor.probe import Answer, Question, Unreachable, ask, speaks_tls
@@ -19,14 +19,14 @@ DEBUGGER = "/?__debugger__=yes&cmd=resource&f=style.css"  # what Werkzeug's debu
 async def examine(backend: BackendConfig, sample: Sample | None, say: Say) -> Findings:
     """Ask everything; `say` is told what is being done."""
     found = Findings(backend)
-    here = Question(backend.host, backend.port)
+    here = Question(backend)
     say("connecting")
     try:
         await ask(here, ANSWER_S)
     except Unreachable as error:
         found.bad.append(await _explain(error, here))
         return found
-    found.good.append(f"reachable at {backend.host}:{backend.port}")
+    found.good.append(f"reachable at {here.address}")
     try:
         answer = await _find_path(found, here, say)
         await _look_at_server(found, here, answer)
@@ -42,14 +42,14 @@ async def examine(backend: BackendConfig, sample: Sample | None, say: Say) -> Fi
 
 async def _explain(error: Unreachable, here: Question) -> str:
     """What may be behind a failure to connect."""
-    address = f"{here.host}:{here.port}"
+    address = here.address
     match error.why:
         case "refused":
             return await _explain_refusal(here)
         case "timeout":
             return f"no answer from {address}: a firewall in between, or a machine that is down"
         case "no_such_host":
-            return f"the name {here.host} cannot be resolved: {error}"
+            return f"the name {here.backend.host} cannot be resolved: {error}"
         case "tls" | "closed" | "not_http" | "silent" if error.why == "tls" or await speaks_tls(here):
             return f"{address} speaks https, and backends are spoken to in plain http: give it a plain port too"
         case _:
@@ -58,19 +58,15 @@ async def _explain(error: Unreachable, here: Question) -> str:
 
 async def _explain_refusal(here: Question) -> str:
     """Nobody listens there; on this machine it can be said who listens elsewhere."""
-    address = f"{here.host}:{here.port}"
-    if not await asyncio.get_running_loop().run_in_executor(None, is_ours, here.host):
+    address, host, port = here.address, here.backend.host, here.backend.port
+    if not await asyncio.get_running_loop().run_in_executor(None, is_ours, host):
         hint = "Is the service started? If it runs there, it may be bound to 127.0.0.1 only: use 0.0.0.0."
         return f"connection refused: nobody listens on {address}. {hint}"
-    others = sorted(_host_and_port(host, here.port) for host in listening_on(here.port))
+    others = sorted(str(TcpAddress(other, port)) for other in listening_on(port))
     if others:
         what_to_do = "name that address, or bind the service to 0.0.0.0"
         return f"nobody listens on {address}, but on {', '.join(others)}: {what_to_do}"
     return f"connection refused: nobody listens on {address}. Is the service started?"
-
-
-def _host_and_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _find_path(found: Findings, here: Question, say: Say) -> Answer:

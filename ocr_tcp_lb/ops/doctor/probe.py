@@ -1,27 +1,36 @@
-"""One HTTP request to a service, and everything that its answer tells; read with h11, bounded in time and size.
+"""One HTTP request to a service, and everything that its answer tells, bounded in time and size.
 
-Raises Unreachable, which says in a word why.
+The answer is read as the balancer reads it, so what the balancer would refuse is refused here. Raises Unreachable,
+which says in a word why.
 """
 
 import asyncio
+import contextlib
 import errno
+import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-import h11
-
-from ocr_tcp_lb.config import MIB
+from ocr_tcp_lb.config import MIB, BackendConfig, Limits, TcpAddress
 from ocr_tcp_lb.errors import LoadBalancerError
+from ocr_tcp_lb.relay.answer import MOST_INTERIM_REPLIES
+from ocr_tcp_lb.wire import proxy_protocol
+from ocr_tcp_lb.wire.boundary import reply_head_end
+from ocr_tcp_lb.wire.chunked import ChunkedBody
+from ocr_tcp_lb.wire.errors import ReplyError, bad_reply
+from ocr_tcp_lb.wire.fields import split_head
+from ocr_tcp_lb.wire.head import SWITCHING_PROTOCOLS, Framing, ReplyHead
+from ocr_tcp_lb.wire.responses import ReplyParser
 
 CONNECT_S = 3.0
 MOST_BODY_BYTES = 64 * MIB
 READ_BYTES = 64 * 1024
 TLS_ALERT = b"\x15\x03"  # RFC 8446, section 5.1: what a TLS server answers to plain text
 
-Why = Literal["refused", "timeout", "no_such_host", "tls", "not_http", "closed", "silent", "other"]
+Why = Literal["refused", "timeout", "no_such_host", "tls", "not_http", "bad_reply", "closed", "silent", "other"]
 
 
 class Unreachable(LoadBalancerError):
@@ -36,12 +45,28 @@ class Unreachable(LoadBalancerError):
 class Question:
     """What to send, and to whom."""
 
-    host: str
-    port: int
+    backend: BackendConfig
     path: str = "/"
     method: str = "GET"
     fields: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    limits: Limits = field(default_factory=Limits)  # of which the answer's head must stay below
+
+    @property
+    def address(self) -> str:
+        """Host and port, as they are written."""
+        return str(TcpAddress(self.backend.host, self.backend.port))
+
+    @property
+    def message(self) -> bytes:
+        """All that is sent; a PROXY protocol header comes first where the backend is to get one, as in checks."""
+        version = self.backend.send_proxy
+        introduction = proxy_protocol.write(version, None, None) if version else b""
+        fields = {"Host": self.address, "User-Agent": "ocr-tcp-lb-doctor", **self.fields}
+        if self.body or self.method == "POST":
+            fields["Content-Length"] = str(len(self.body))
+        lines = [f"{self.method} {self.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+        return introduction + "\r\n".join(lines).encode("ascii") + self.body
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +75,7 @@ class Answer:
 
     status: int
     version: str  # "1.1" or "1.0"
-    fields: Mapping[str, str]
+    fields: Mapping[str, str]  # by their names in small letters
     connect_s: float
     total_s: float  # from the connection on
     keeps_alive: bool
@@ -59,17 +84,57 @@ class Answer:
 async def ask(question: Question, timeout_s: float) -> Answer:
     """Ask on a connection of its own, and see whether the service would take another request on it."""
     began = time.monotonic()
-    reader, writer = await _connect(question)
-    connected = time.monotonic()
+    async with connected(question) as sock:
+        connect_s = time.monotonic() - began
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await _exchange(question, sock, connect_s)
+        except TimeoutError as error:
+            raise Unreachable(
+                "silent", f"no answer to {question.method} {question.path} within {timeout_s:g} s"
+            ) from error
+        except ReplyError as error:
+            raise Unreachable(
+                "bad_reply", f"the balancer refuses its replies and answers 502: {error.message}"
+            ) from error
+        except OSError as error:
+            raise Unreachable("closed", "it closed the connection without an answer") from error
+
+
+@contextlib.asynccontextmanager
+async def connected(question: Question) -> AsyncIterator[socket.socket]:
+    """Hold a connection to whichever of the host's addresses takes it first."""
     try:
-        async with asyncio.timeout(timeout_s):
-            return await _exchange(question, reader, writer, connected - began)
+        async with asyncio.timeout(CONNECT_S):
+            sock = await _connect(question.backend)
     except TimeoutError as error:
-        raise Unreachable("silent", f"no answer within {timeout_s:g} s") from error
-    except (OSError, asyncio.IncompleteReadError) as error:
-        raise Unreachable("closed", "it closed the connection without an answer") from error
-    finally:
-        writer.transport.abort()
+        raise Unreachable("timeout", f"no connection within {CONNECT_S:g} s") from error
+    except OSError as error:
+        if error.errno == errno.ECONNREFUSED:
+            raise Unreachable("refused", "connection refused") from error
+        why: Why = "no_such_host" if isinstance(error, socket.gaierror) else "other"
+        raise Unreachable(why, error.strerror or str(error)) from error
+    with sock:
+        yield sock
+
+
+async def _connect(backend: BackendConfig) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    failure = OSError("the name has no address")
+    for family, kind, protocol, _, address in await loop.getaddrinfo(
+        backend.host, backend.port, type=socket.SOCK_STREAM
+    ):
+        with contextlib.ExitStack() as stack:
+            sock = stack.enter_context(socket.socket(family, kind, protocol))
+            sock.setblocking(False)
+            try:
+                await loop.sock_connect(sock, address)
+            except OSError as error:
+                failure = error
+            else:
+                stack.pop_all()
+                return sock
+    raise failure
 
 
 async def speaks_tls(question: Question) -> bool:
@@ -79,74 +144,95 @@ async def speaks_tls(question: Question) -> bool:
     context.verify_mode = ssl.CERT_NONE  # what is wanted is not to trust it, but to know it
     try:
         async with asyncio.timeout(CONNECT_S):
-            _, writer = await asyncio.open_connection(question.host, question.port, ssl=context)
+            _, writer = await asyncio.open_connection(question.backend.host, question.backend.port, ssl=context)
     except (OSError, TimeoutError):
         return False
     writer.transport.abort()
     return True
 
 
-async def _connect(question: Question) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    try:
-        async with asyncio.timeout(CONNECT_S):
-            return await asyncio.open_connection(question.host, question.port, limit=READ_BYTES)
-    except TimeoutError as error:
-        raise Unreachable("timeout", f"no connection within {CONNECT_S:g} s") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno == errno.ECONNREFUSED or "refused" in str(error).lower():
-            raise Unreachable("refused", "connection refused") from error
-        why: Why = "no_such_host" if type(error).__name__ == "gaierror" else "other"
-        raise Unreachable(why, reason) from error
-
-
-async def _exchange(
-    question: Question, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connect_s: float
-) -> Answer:
-    connection = h11.Connection(h11.CLIENT)
+async def _exchange(question: Question, sock: socket.socket, connect_s: float) -> Answer:
+    """Send and read at once: a service may answer, and close, before it has read a large body."""
     began = time.monotonic()
-    writer.write(_message(connection, question))
-    await writer.drain()
-    head: h11.Response | None = None
-    size = 0
-    first = True
+    sending = asyncio.create_task(_send(sock, question.message))
+    try:
+        raw, head, rest = await _read_head(question, sock)
+        keeps_alive = await _read_body(head, rest, sock)
+    finally:
+        sending.cancel()
+        await asyncio.wait([sending])
+    _, fields = split_head(raw, bad_reply)
+    return Answer(
+        status=head.status,
+        version=f"1.{head.minor}",
+        fields={name.decode().lower(): value.decode("latin-1") for name, value in fields},
+        connect_s=connect_s,
+        total_s=time.monotonic() - began,
+        keeps_alive=keeps_alive,
+    )
+
+
+async def _send(sock: socket.socket, message: bytes) -> None:
+    """Send it all; who does not listen to the end may have answered all the same, so the reader is to find out."""
+    with contextlib.suppress(OSError):
+        await asyncio.get_running_loop().sock_sendall(sock, message)
+
+
+async def _read(sock: socket.socket) -> bytes:
+    return await asyncio.get_running_loop().sock_recv(sock, READ_BYTES)
+
+
+async def _read_head(question: Question, sock: socket.socket) -> tuple[bytes, ReplyHead, bytes]:
+    """Return the final reply's head, as bytes and as the balancer understands it, and what came behind it."""
+    parser = ReplyParser(question.limits.head_fields, shapes=0)
+    data = await _read(sock)
+    if not data:
+        raise Unreachable("closed", "it closed the connection without an answer")
+    if data.startswith(TLS_ALERT):
+        raise Unreachable("tls", "it speaks TLS (https) on this port")
+    if not data.startswith(b"HTTP/"[: len(data)]):
+        raise Unreachable("not_http", f"what it says is not HTTP: {data[:40]!r}")
+    interim_replies = 0
     while True:
-        try:
-            event = connection.next_event()
-        except h11.RemoteProtocolError as error:
-            raise Unreachable("not_http", f"what it says is not HTTP: {error}") from error
-        if event is h11.NEED_DATA:
-            data = await reader.read(READ_BYTES)
-            if first and data.startswith(TLS_ALERT):
-                raise Unreachable("tls", "it speaks TLS (https) on this port")
-            if first and not data:
-                raise Unreachable("closed", "it closed the connection without an answer")
-            if first and not data.startswith(b"HTTP/"[: len(data)]):
-                raise Unreachable("not_http", f"what it says is not HTTP: {data[:40]!r}")
-            first = False
-            connection.receive_data(data)
-        elif isinstance(event, h11.Response):
-            head = event
-        elif isinstance(event, h11.Data):
-            size += len(event.data)  # nobody looks into it
-            if size > MOST_BODY_BYTES:
-                raise Unreachable("other", "its reply does not end")
-        elif isinstance(event, h11.EndOfMessage) and head is not None:
-            return Answer(
-                status=head.status_code,
-                version=head.http_version.decode(),
-                fields={name.decode(): value.decode("latin-1") for name, value in head.headers},
-                connect_s=connect_s,
-                total_s=time.monotonic() - began,
-                keeps_alive=connection.their_state is h11.DONE and connection.our_state is h11.DONE,
-            )
+        while end := reply_head_end(data, question.limits.head_bytes):
+            raw, data = data[:end], data[end:]
+            head = parser.parse(raw, question.method.encode())
+            if head.status == SWITCHING_PROTOCOLS:
+                raise bad_reply("101 Switching Protocols, which nobody asked for")
+            if head.is_final:
+                return raw, head, data
+            interim_replies += 1
+            if interim_replies > MOST_INTERIM_REPLIES:
+                raise bad_reply("too many interim replies")
+        data += await _read_more(sock)
 
 
-def _message(connection: h11.Connection, question: Question) -> bytes:
-    host = f"[{question.host}]" if ":" in question.host else question.host
-    fields = {"Host": f"{host}:{question.port}", "User-Agent": "ocr-tcp-lb-doctor", **question.fields}
-    if question.body or question.method == "POST":
-        fields["Content-Length"] = str(len(question.body))
-    head = h11.Request(method=question.method, target=question.path, headers=list(fields.items()))
-    parts = [connection.send(head), connection.send(h11.Data(data=question.body)), connection.send(h11.EndOfMessage())]
-    return b"".join(part for part in parts if part)
+async def _read_more(sock: socket.socket) -> bytes:
+    data = await _read(sock)
+    if not data:
+        raise Unreachable("closed", "it closed the connection in the middle of its reply")
+    return data
+
+
+async def _read_body(head: ReplyHead, data: bytes, sock: socket.socket) -> bool:
+    """Read to the end, which begins with `data`; returns whether the connection would take another request."""
+    chunked = ChunkedBody("backend")
+    size = 0
+    while True:
+        size += len(data)
+        if size > MOST_BODY_BYTES:
+            raise Unreachable("other", "its reply does not end")
+        if head.framing is Framing.UNTIL_CLOSE:
+            data = await _read(sock)
+            if not data:
+                return False
+            continue
+        if head.framing is Framing.CHUNKED:
+            surplus = len(data) - chunked.feed(data)
+            is_whole = chunked.done
+        else:
+            surplus = size - head.content_length
+            is_whole = surplus >= 0
+        if is_whole:
+            return head.keep_alive and not surplus
+        data = await _read_more(sock)

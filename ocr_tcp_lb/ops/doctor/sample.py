@@ -54,14 +54,26 @@ async def measure(found: Findings, here: Question, sample: Sample, say: Say) -> 
 async def _accepted_form(found: Findings, here: Question, sample: Sample, say: Say) -> Question | None:
     """Send the image in one way after the other; returns the question that was answered well."""
     refused: list[str] = []
+    failure: Unreachable | None = None
+    was_answered = False
     for way, (fields, body) in sample.forms().items():
         say(f"sending the sample {way}")
         question = replace(here, fields=fields, body=body)
-        answer = await ask(question, WORK_S)
+        try:
+            answer = await ask(question, WORK_S)
+        except Unreachable as error:
+            if error.why != "closed":
+                raise
+            failure = error  # as those do who refuse what they do not read
+            refused.append(f"closed {way}")
+            continue
         if answer.status < 300:
             found.good.append(f"takes an image {way}, in {answer.total_s * 1000:.0f} ms")
             return question
+        was_answered = True
         refused.append(f"{answer.status} {way}")
+    if failure is not None and not was_answered:
+        raise failure
     found.notes.append(f"the sample was not taken ({', '.join(refused)}), so its concurrency was not measured")
     return None
 

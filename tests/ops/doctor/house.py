@@ -24,7 +24,7 @@ class Asked:
     kind: str
 
 
-Reply = tuple[int, dict[str, str]]
+Reply = tuple[int, dict[str, str]] | None  # None: it closes the connection instead
 
 
 @asynccontextmanager
@@ -47,7 +47,11 @@ async def service(answer: Callable[[Asked], Reply], *, minor: bytes = b"1") -> A
                 writer.close()
                 return
         assert asked is not None
-        status, fields = answer(asked)
+        reply = answer(asked)
+        if reply is None:
+            writer.close()
+            return
+        status, fields = reply
         lines = [f"HTTP/1.{minor.decode()} {status} X", "Content-Length: 0", *(f"{k}: {v}" for k, v in fields.items())]
         writer.write("\r\n".join([*lines, "", ""]).encode())
         writer.close()

@@ -140,3 +140,20 @@ def test_name_of_a_file_breaks_no_form(name: str, written: bytes) -> None:
     _, body = Sample(name, b"x").forms()["as the form's 'image'"]
     line = body.split(b"\r\n")[1]
     assert line == b'Content-Disposition: form-data; name="image"; filename="%b"' % written
+
+
+async def test_way_that_is_answered_with_a_closed_connection_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def measure(burst: concurrency.Burst, say: object) -> concurrency.Measured:
+        return concurrency.Measured(1, 1)
+
+    monkeypatch.setattr(concurrency, "measure", measure)
+    async with service(lambda asked: None if asked.kind == "image/png" else (200, {})) as port:
+        found = await visit(port, "/ocr", SAMPLE)
+    assert found.bad == []
+    assert any("takes an image as the form's 'file'" in line for line in found.good)
+
+
+async def test_sample_that_always_breaks_the_connection_is_a_problem() -> None:
+    async with service(lambda asked: (200, {}) if asked.method == "GET" else None) as port:
+        found = await visit(port, "/ocr", SAMPLE)
+    assert found.bad == ["it answered at first, and then: it closed the connection without an answer"]
