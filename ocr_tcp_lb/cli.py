@@ -134,7 +134,7 @@ def _doctor(argv: Sequence[str]) -> int:
     config, own = options.load_with_own(argv, "doctor")
     from ocr_tcp_lb.ops.doctor import show
 
-    return show.visit(config.backends, "".join(own.get("sample", ())), configfile.render_backends)
+    return show.visit(config, "".join(own.get("sample", ())), configfile.render_backends)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {

@@ -1,36 +1,47 @@
 """All questions to one service, and what its answers mean, in words that say what to do."""
 
 import asyncio
+import re
 import statistics
 from dataclasses import replace
+from urllib.parse import urljoin, urlsplit
 
-from ocr_tcp_lb.config import BackendConfig, TcpAddress
+from ocr_tcp_lb.config import BackendConfig, Config, TcpAddress
 from ocr_tcp_lb.ops.doctor.findings import Findings, Say
 from ocr_tcp_lb.ops.doctor.local import is_ours, listening_on
-from ocr_tcp_lb.ops.doctor.probe import Answer, Question, Unreachable, ask, speaks_tls
+from ocr_tcp_lb.ops.doctor.probe import Answer, Question, Unreachable, ask, connected, speaks_tls
 from ocr_tcp_lb.ops.doctor.sample import Sample, measure
+from ocr_tcp_lb.relay.probe import SUCCESS
 
 KNOWN_PATHS = ("/get_ocr_api", "/get_ocr", "/ocr", "/api/ocr", "/predict", "/")
 ANSWER_S = 10.0
 LATENCY_SAMPLES = 5
-DEBUGGER = "/?__debugger__=yes&cmd=resource&f=style.css"  # what Werkzeug's debugger serves its pages with
+NOT_FOUND = 404
+REDIRECTS = (301, 302, 303, 307, 308)
+DEBUGGER = "?__debugger__=yes&cmd=resource&f=style.css"  # what Werkzeug's debugger serves its pages with
+_PATH = re.compile(r"/[!-~]*")  # what may stand in a request line
 
 
-async def examine(backend: BackendConfig, sample: Sample | None, say: Say) -> Findings:
-    """Ask everything; `say` is told what is being done."""
+async def examine(backend: BackendConfig, config: Config, sample: Sample | None, say: Say) -> Findings:
+    """Ask everything that counts for the balancer as it is configured; `say` is told what is being done."""
     found = Findings(backend)
-    here = Question(backend)
+    paths = _candidates(backend.path)
+    here = Question(backend, paths[0], limits=config.limits)
     say("connecting")
     try:
-        await ask(here, ANSWER_S)
+        if config.mode == "tcp":
+            await _look_in_tcp_mode(found, here, config)
+            return found
+        first = await ask(here, ANSWER_S)
     except Unreachable as error:
         found.bad.append(await _explain(error, here))
         return found
     found.good.append(f"reachable at {here.address}")
     try:
-        answer = await _find_path(found, here, say)
+        answer = await _find_path(found, here, first, say)
         await _look_at_server(found, here, answer)
         if found.path:
+            await _check_health(found, here, config)
             say("measuring the latency")
             await _latency(found, replace(here, path=found.path))
             if sample is not None:
@@ -69,28 +80,68 @@ async def _explain_refusal(here: Question) -> str:
     return f"connection refused: nobody listens on {address}. Is the service started?"
 
 
-async def _find_path(found: Findings, here: Question, say: Say) -> Answer:
-    """Which path answers: the configured one if it does, else the first known one. An answer to GET is enough."""
-    wanted = found.backend.path
-    candidates = [wanted] if wanted != "/" else []
-    candidates += [path for path in KNOWN_PATHS if path not in candidates]
-    answers: dict[str, Answer] = {}
-    for path in candidates:
+def _candidates(told: str) -> list[str]:
+    """The paths to try: the told one before all others, which may never be answered; `/` says nothing."""
+    return list(dict.fromkeys((told, *KNOWN_PATHS) if told != "/" else KNOWN_PATHS))
+
+
+async def _find_path(found: Findings, here: Question, first: Answer, say: Say) -> Answer:
+    """Which path answers: the told one if it does, else the first known one. An answer to GET is enough.
+
+    `first` is the answer to the first of them.
+    """
+    told = found.backend.path
+    missing: list[str] = []
+    for path in _candidates(told):
         say(f"trying {path}")
-        answers[path] = await ask(replace(here, path=path), ANSWER_S)
-        status = answers[path].status
-        if status in (301, 302, 307, 308):
-            found.notes.append(f"{path} redirects to {answers[path].fields.get('location', '?')}: name that path")
-        elif status != 404:
+        question = replace(here, path=path)
+        answer = first if path == here.path else await ask(question, ANSWER_S)
+        if answer.status == NOT_FOUND:
+            missing.append(path)
+        elif answer.status in REDIRECTS:
+            answer = await _follow(found, question, answer)
+        else:
             found.path = path
+        if found.path or found.bad:
             break
-    if not found.path:
-        found.bad.append(f"404 on {', '.join(candidates)}: name the path that it serves, as in http://HOST:PORT/path")
-        return answers[candidates[0]]
-    if wanted not in ("/", found.path):
-        found.bad.append(f"404 on {wanted}, but {found.path} answers: correct the URL")
-    _judge_status(found, answers[found.path])
-    return answers[found.path]
+    if found.path:
+        if told in missing:
+            found.bad.append(f"404 on {told}, but {found.path} answers: correct the URL")
+        _judge_status(found, answer)
+    elif not found.bad:
+        what = f"404 on {', '.join(missing)}" if missing else "it redirects wherever it is asked"
+        found.bad.append(f"{what}: name the path that it serves, as in http://HOST:PORT/path")
+    return answer
+
+
+async def _follow(found: Findings, question: Question, answer: Answer) -> Answer:
+    """Find the path that a redirect names, if it is one of this service; returns its answer, or else the redirect.
+
+    Of a path that nobody told only one with a slash more is followed: others may lead to a login or a manual.
+    """
+    path, location = question.path, answer.fields.get("location", "?")
+    is_told = path == found.backend.path != "/"
+    told_of = found.bad if is_told else found.notes
+    target = _path_here(question, location)
+    if target and (is_told or target == f"{path}/"):
+        there = await ask(replace(question, path=target), ANSWER_S)
+        if there.status not in (NOT_FOUND, *REDIRECTS):
+            found.path = target
+            told_of.append(f"{path} redirects to {target}: name that path")
+            return there
+    told_of.append(f"{path} redirects to {location}: name the path that takes images")
+    return answer
+
+
+def _path_here(question: Question, location: str) -> str:
+    """Return the path of a Location (RFC 9110, 10.2.2) on this very server; empty: it is elsewhere, or no mere path."""
+    backend = question.backend
+    try:
+        target = urlsplit(urljoin(f"http://{question.address}{question.path}", location))
+        is_here = (target.scheme, target.hostname, target.port or 80) == ("http", backend.host.lower(), backend.port)
+    except ValueError:
+        return ""
+    return target.path if is_here and not target.query and _PATH.fullmatch(target.path) else ""
 
 
 def _judge_status(found: Findings, answer: Answer) -> None:
@@ -117,12 +168,36 @@ async def _look_at_server(found: Findings, here: Question, answer: Answer) -> No
         found.notes.append("each request costs it a new connection; a server with keep-alive saves about a millisecond")
     if "werkzeug" in server.lower():
         found.notes.append("this is Flask's development server: fine to try, gunicorn or waitress for production")
-        debugger = await ask(replace(here, path=DEBUGGER), ANSWER_S)
+        debugger = await ask(replace(here, path=(found.path or here.path) + DEBUGGER), ANSWER_S)
         if debugger.status == 200 and "css" in debugger.fields.get("content-type", ""):
             found.bad.append(
                 "Flask runs in debug mode: the reloader restarts it in the middle of requests, and the debugger lets "
                 "whoever reaches it run code; start it without debug=True"
             )
+
+
+async def _look_in_tcp_mode(found: Findings, here: Question, config: Config) -> None:
+    """What is spoken over the connections is not the balancer's business there, but for its own checks."""
+    async with connected(here):
+        found.good.append(f"reachable at {here.address}; in TCP mode nothing else is asked")
+    found.path = found.backend.path
+    await _check_health(found, here, config)
+
+
+async def _check_health(found: Findings, here: Question, config: Config) -> None:
+    """Do as the balancer, which keeps out a backend whose health path does not answer well."""
+    path = found.backend.health_path
+    if not path or not config.health_interval_s:
+        return
+    try:
+        status = (await ask(replace(here, path=path), config.timeouts.connect_s)).status
+        if status in SUCCESS:
+            found.good.append(f"its health path {path} answers {status}")
+            return
+        what = f"answers {status}"
+    except Unreachable as error:
+        what = f"does not answer ({error})"
+    found.bad.append(f"its health path {path} {what}: the balancer will not use it")
 
 
 async def _latency(found: Findings, here: Question) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from ocr_tcp_lb.config import BackendConfig
+from ocr_tcp_lb.config import BackendConfig, Config
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.ops.doctor.examine import examine
 from ocr_tcp_lb.ops.doctor.findings import Findings
@@ -19,18 +19,18 @@ WELL, ILL = 0, 1
 Render = Callable[[Sequence[BackendConfig]], str]
 
 
-def visit(backends: Sequence[BackendConfig], sample_path: str, render: Render) -> int:
-    """Examine all of them; returns the exit code: 1 if one will not work as it is. Raises LoadBalancerError.
+def visit(config: Config, sample_path: str, render: Render) -> int:
+    """Examine all backends; returns the exit code: 1 if one will not work as it is. Raises LoadBalancerError.
 
     `render` makes TOML of the backends as they were found.
     """
     sample = _read_sample(sample_path) if sample_path else None
-    findings = [_examine_aloud(backend, sample) for backend in backends]
+    findings = [_examine_aloud(backend, config, sample) for backend in config.backends]
     usable = list(_distinct([one.proposal for one in findings if one.path]))
     if usable:
         _tell("\nA configuration for what was found:\n")
         put(render(usable))
-    if sample is None:
+    if sample is None and config.mode == "http":
         _tell("With --sample image.png, their true concurrency would be measured too.")
     return ILL if any(one.bad for one in findings) else WELL
 
@@ -46,9 +46,9 @@ def _distinct(backends: Sequence[BackendConfig]) -> Iterator[BackendConfig]:
             yield one
 
 
-def _examine_aloud(backend: BackendConfig, sample: Sample | None) -> Findings:
+def _examine_aloud(backend: BackendConfig, config: Config, sample: Sample | None) -> Findings:
     _tell(f"\n{backend.name}  {backend.url}")
-    found = asyncio.run(examine(backend, sample, _progress))
+    found = asyncio.run(examine(backend, config, sample, _progress))
     _progress("")
     for mark, lines in (("ok", found.good), ("note", found.notes), ("PROBLEM", found.bad)):
         for line in lines:

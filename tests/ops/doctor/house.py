@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import h11
 
-from ocr_tcp_lb.config import BackendConfig
+from ocr_tcp_lb.config import BackendConfig, Config
 from ocr_tcp_lb.ops.doctor.examine import examine
 from ocr_tcp_lb.ops.doctor.findings import Findings
 from ocr_tcp_lb.ops.doctor.sample import Sample
@@ -53,7 +53,7 @@ async def service(answer: Callable[[Asked], Reply], *, minor: bytes = b"1") -> A
             return
         status, fields = reply
         lines = [f"HTTP/1.{minor.decode()} {status} X", "Content-Length: 0", *(f"{k}: {v}" for k, v in fields.items())]
-        writer.write("\r\n".join([*lines, "", ""]).encode())
+        writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -62,7 +62,11 @@ async def service(answer: Callable[[Asked], Reply], *, minor: bytes = b"1") -> A
 
 
 async def visit(port: int, path: str = "/", sample: Sample | None = None) -> Findings:
-    return await examine(BackendConfig("b1", "127.0.0.1", port, path), sample, lambda step: None)
+    return await look(BackendConfig("b1", "127.0.0.1", port, path), sample)
+
+
+async def look(backend: BackendConfig, sample: Sample | None = None, config: Config | None = None) -> Findings:
+    return await examine(backend, config or Config(), sample, lambda step: None)
 
 
 def only(path: str, status: int = 200, **fields: str) -> Callable[[Asked], Reply]:

@@ -6,10 +6,9 @@ import pytest
 
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.ops.doctor import concurrency
-from ocr_tcp_lb.ops.doctor.examine import examine
 from ocr_tcp_lb.ops.doctor.sample import Sample
 from ocr_tcp_lb.settings.configfile import render_backends
-from tests.ops.doctor.house import SAMPLE, Asked, Reply, only, service, visit
+from tests.ops.doctor.house import SAMPLE, Asked, Reply, look, only, service, visit
 
 
 async def test_sample_is_sent_as_the_service_takes_it_and_its_slots_are_counted(
@@ -85,7 +84,7 @@ async def test_what_was_told_stands_unless_it_was_measured_otherwise(
     monkeypatch.setattr(concurrency, "measure", measure)
     async with service(only("/ocr")) as port:
         told = BackendConfig("gpu", "127.0.0.1", port, "/ocr", weight=2.0, concurrency=4)
-        found = await examine(told, SAMPLE, lambda step: None)
+        found = await look(told, SAMPLE)
     assert found.proposal == BackendConfig("gpu", "127.0.0.1", port, "/ocr", weight=2.0, concurrency=shown)
     assert ("its concurrency is told to be 4; below stands what was measured" in found.notes) == is_noted
 

@@ -112,3 +112,13 @@ def test_sample_that_cannot_be_read_is_told(capsys: pytest.CaptureFixture[str]) 
 def test_what_a_service_says_of_itself_cannot_fool_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     show._tell("HTTP/1.1, \x1b]0;pwned\x07 gunicorn")
     assert capsys.readouterr().err == "HTTP/1.1, \\x1b]0;pwned\\x07 gunicorn\n"
+
+
+def test_in_tcp_mode_no_sample_is_offered(port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "lb.toml"
+    file.write_text(f'mode = "tcp"\n[[backend]]\nurl = "http://127.0.0.1:{port}/"\n')
+    assert main(["doctor", "--config", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert tomllib.loads(out)["backend"] == [{"url": f"http://127.0.0.1:{port}/", "name": "b1"}]
+    assert "in TCP mode nothing else is asked" in err
+    assert "--sample" not in err
