@@ -190,7 +190,7 @@ async def _check_health(found: Findings, here: Question, config: Config) -> None
     if not path or not config.health_interval_s:
         return
     try:
-        status = (await ask(replace(here, path=path), config.timeouts.connect_s)).status
+        status = (await ask(replace(here, path=path, is_check=True), config.timeouts.connect_s)).status
         if status in SUCCESS:
             found.good.append(f"its health path {path} answers {status}")
             return

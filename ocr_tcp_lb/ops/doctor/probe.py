@@ -23,6 +23,7 @@ from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import ReplyError, bad_reply
 from ocr_tcp_lb.wire.fields import split_head
 from ocr_tcp_lb.wire.head import SWITCHING_PROTOCOLS, Framing, ReplyHead
+from ocr_tcp_lb.wire.proxy_protocol import Endpoint
 from ocr_tcp_lb.wire.responses import ReplyParser
 
 CONNECT_S = 3.0
@@ -50,7 +51,8 @@ class Question:
     method: str = "GET"
     fields: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    limits: Limits = field(default_factory=Limits)  # of which the answer's head must stay below
+    limits: Limits = field(default_factory=Limits)  # what the answer's head may have
+    is_check: bool = False  # nobody's request: a PROXY protocol header then tells of no client, as in checks
 
     @property
     def address(self) -> str:
@@ -59,14 +61,12 @@ class Question:
 
     @property
     def message(self) -> bytes:
-        """All that is sent; a PROXY protocol header comes first where the backend is to get one, as in checks."""
-        version = self.backend.send_proxy
-        introduction = proxy_protocol.write(version, None, None) if version else b""
+        """The request."""
         fields = {"Host": self.address, "User-Agent": "ocr-tcp-lb-doctor", **self.fields}
         if self.body or self.method == "POST":
             fields["Content-Length"] = str(len(self.body))
         lines = [f"{self.method} {self.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
-        return introduction + "\r\n".join(lines).encode("ascii") + self.body
+        return "\r\n".join(lines).encode("ascii") + self.body
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +154,11 @@ async def speaks_tls(question: Question) -> bool:
 async def _exchange(question: Question, sock: socket.socket, connect_s: float) -> Answer:
     """Send and read at once: a service may answer, and close, before it has read a large body."""
     began = time.monotonic()
-    sending = asyncio.create_task(_send(sock, question.message))
+    sending = asyncio.create_task(_send(sock, _introduction(question, sock) + question.message))
     try:
         raw, head, rest = await _read_head(question, sock)
         keeps_alive = await _read_body(head, rest, sock)
+        total_s = time.monotonic() - began
     finally:
         sending.cancel()
         await asyncio.wait([sending])
@@ -167,9 +168,20 @@ async def _exchange(question: Question, sock: socket.socket, connect_s: float) -
         version=f"1.{head.minor}",
         fields={name.decode().lower(): value.decode("latin-1") for name, value in fields},
         connect_s=connect_s,
-        total_s=time.monotonic() - began,
+        total_s=total_s,
         keeps_alive=keeps_alive,
     )
+
+
+def _introduction(question: Question, sock: socket.socket) -> bytes:
+    """The PROXY protocol header that the backend is to get; gunicorn takes no `PROXY UNKNOWN` before requests."""
+    version = question.backend.send_proxy
+    if version is None:
+        return b""
+    if question.is_check:
+        return proxy_protocol.write(version, None, None)
+    source, destination = (Endpoint(*name[:2]) for name in (sock.getsockname(), sock.getpeername()))
+    return proxy_protocol.write(version, source, destination)
 
 
 async def _send(sock: socket.socket, message: bytes) -> None:

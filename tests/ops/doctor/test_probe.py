@@ -8,6 +8,8 @@ import pytest
 
 from ocr_tcp_lb.config import BackendConfig, Limits, ProxyVersion
 from ocr_tcp_lb.ops.doctor.probe import Question, Unreachable, ask
+from ocr_tcp_lb.wire import proxy_protocol
+from ocr_tcp_lb.wire.proxy_protocol import Endpoint, ProxyHeader
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"
 UNREAD_BYTES = 16_000_000  # more than the kernel takes for those who do not read
@@ -85,10 +87,29 @@ async def test_answer_that_comes_before_a_body_was_read_is_heard() -> None:
         assert (await ask(Question(backend, method="POST", body=bytes(UNREAD_BYTES)), 5)).status == 415
 
 
-@pytest.mark.parametrize(
-    ("version", "header"),
-    [(None, b""), (1, b"PROXY UNKNOWN\r\n"), (2, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0")],
-)
-def test_backend_that_is_to_get_a_proxy_header_gets_one(version: ProxyVersion | None, header: bytes) -> None:
-    message = Question(BackendConfig("b1", "::1", 80, send_proxy=version), "/ocr").message
-    assert message == header + b"GET /ocr HTTP/1.1\r\nHost: [::1]:80\r\nUser-Agent: ocr-tcp-lb-doctor\r\n\r\n"
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("is_check", [False, True])
+async def test_backend_that_is_to_get_a_proxy_header_gets_one(version: ProxyVersion, is_check: bool) -> None:
+    """As before a client's request, with both ends; or as before a check, which has no client."""
+    got: list[tuple[ProxyHeader | None, bytes, Endpoint, Endpoint]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        data = await reader.readuntil(b"User-Agent: ocr-tcp-lb-doctor\r\n\r\n")
+        header = proxy_protocol.read(data)
+        ends = (Endpoint(*writer.get_extra_info(name)) for name in ("peername", "sockname"))
+        got.append((header, data[header.size if header else 0 :], *ends))
+        writer.write(OK)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        backend = BackendConfig("b1", *server.sockets[0].getsockname(), send_proxy=version)
+        await ask(Question(backend, "/ocr", is_check=is_check), 5)
+    [(header, request, source, destination)] = got
+    assert header is not None
+    assert (header.source, header.destination) == ((None, None) if is_check else (source, destination))
+    assert request.startswith(b"GET /ocr HTTP/1.1\r\n")
+
+
+def test_request_names_an_ipv6_host_in_brackets() -> None:
+    message = Question(BackendConfig("b1", "::1", 80), "/ocr").message
+    assert message == b"GET /ocr HTTP/1.1\r\nHost: [::1]:80\r\nUser-Agent: ocr-tcp-lb-doctor\r\n\r\n"
