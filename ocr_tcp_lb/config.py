@@ -122,10 +122,14 @@ class BackendConfig:
     send_proxy: ProxyVersion | None = None  # None: no PROXY protocol header before the connection's bytes
 
     @property
+    def address(self) -> TcpAddress:
+        """Where it listens."""
+        return TcpAddress(self.host, self.port)
+
+    @property
     def url(self) -> str:
         """The address as the operator wrote it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}{self.path}"
+        return f"http://{self.address}{self.path}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """Who the client is when a proxy stands before us: the PROXY protocol header, read from trusted proxies."""
 
+import socket
+
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import ClientGone
@@ -7,7 +9,7 @@ from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.talk import wait_readable
 from ocr_tcp_lb.wire import proxy_protocol
 from ocr_tcp_lb.wire.errors import RequestError
-from ocr_tcp_lb.wire.proxy_protocol import ProxyHeader
+from ocr_tcp_lb.wire.proxy_protocol import Endpoint, ProxyHeader
 
 READ_BYTES = 4096
 
@@ -51,4 +53,16 @@ def header_for(client: Client, version: proxy_protocol.Version | None) -> bytes:
     if version is None:
         return b""
     source, destination = client.endpoints()
+    return proxy_protocol.write(version, source, destination)
+
+
+def header_for_check(sock: socket.socket, version: proxy_protocol.Version | None) -> bytes:
+    """The header before a question of our own; version 2 has a word for that, LOCAL.
+
+    Version 1 tells of this very connection, for gunicorn takes no UNKNOWN.
+    """
+    if version is None:
+        return b""
+    ends = (sock.getsockname(), sock.getpeername()) if version == 1 else ()
+    source, destination = (Endpoint(*end[:2]) for end in ends) if ends else (None, None)
     return proxy_protocol.write(version, source, destination)

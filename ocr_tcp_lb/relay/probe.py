@@ -19,9 +19,9 @@ from ocr_tcp_lb.relay.connecting import connect
 from ocr_tcp_lb.relay.deadlines import NEVER
 from ocr_tcp_lb.relay.failures import Refusal
 from ocr_tcp_lb.relay.hub import Hub
+from ocr_tcp_lb.relay.introduction import header_for_check
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.upstream import Upstream
-from ocr_tcp_lb.wire import proxy_protocol
 from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.errors import bad_reply
 
@@ -78,9 +78,8 @@ class Probe:
 
     async def _ask(self, channel: Channel) -> int:
         config = self.upstream.config
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        introduction = proxy_protocol.write(config.send_proxy, None, None) if config.send_proxy else b""
-        lines = f"GET {config.health_path} HTTP/1.1\r\nHost: {host}:{config.port}\r\nUser-Agent: ocr-tcp-lb\r\n"
+        introduction = header_for_check(channel.sock, config.send_proxy)
+        lines = f"GET {config.health_path} HTTP/1.1\r\nHost: {config.address}\r\nUser-Agent: ocr-tcp-lb\r\n"
         channel.send(introduction + lines.encode("ascii") + b"Accept: */*\r\nConnection: close\r\n\r\n")
         data, interim_replies = b"", 0
         while True:

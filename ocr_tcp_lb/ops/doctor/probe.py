@@ -14,9 +14,10 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ocr_tcp_lb.config import MIB, BackendConfig, Limits, TcpAddress
+from ocr_tcp_lb.config import MIB, BackendConfig, Limits
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.relay.answer import MOST_INTERIM_REPLIES
+from ocr_tcp_lb.relay.introduction import header_for_check
 from ocr_tcp_lb.wire import proxy_protocol
 from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.chunked import ChunkedBody
@@ -57,7 +58,7 @@ class Question:
     @property
     def address(self) -> str:
         """Host and port, as they are written."""
-        return str(TcpAddress(self.backend.host, self.backend.port))
+        return str(self.backend.address)
 
     @property
     def message(self) -> bytes:
@@ -179,7 +180,7 @@ def _introduction(question: Question, sock: socket.socket) -> bytes:
     if version is None:
         return b""
     if question.is_check:
-        return proxy_protocol.write(version, None, None)
+        return header_for_check(sock, version)
     source, destination = (Endpoint(*name[:2]) for name in (sock.getsockname(), sock.getpeername()))
     return proxy_protocol.write(version, source, destination)
 
