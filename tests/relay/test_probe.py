@@ -105,7 +105,8 @@ async def test_check_names_the_host_and_introduces_itself_to_who_wants_that(hous
     lb = house.balancer([backend.config("b1", health_path="/health?deep=1", send_proxy=1)], health_interval_s=5.0)
     started = begin(lb)
     peer = await backend.accept()
-    assert await peer.read_until(b"\r\n") == b"PROXY UNKNOWN\r\n"
+    hosts, ports = zip(peer.sock.getpeername(), peer.sock.getsockname(), strict=True)
+    assert await peer.read_until(b"\r\n") == f"PROXY TCP4 {' '.join(map(str, hosts + ports))}\r\n".encode()
     message = await peer.read_message()
     assert message.start == b"GET /health?deep=1 HTTP/1.1"
     assert message.values(b"host") == [b"127.0.0.1:%d" % backend.port]
