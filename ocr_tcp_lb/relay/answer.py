@@ -21,7 +21,7 @@ from ocr_tcp_lb.relay.request import Request, debug_fields, own_fields
 from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.chunked import ChunkedBody
-from ocr_tcp_lb.wire.errors import ReplyError, bad_reply
+from ocr_tcp_lb.wire.errors import ReplyError
 from ocr_tcp_lb.wire.fields import list_members
 from ocr_tcp_lb.wire.head import CONTINUE, FIRST_SERVER_ERROR, SWITCHING_PROTOCOLS, Framing, ReplyHead
 
@@ -156,7 +156,7 @@ class Answer:
         request = self._request
         self._interim_replies += 1
         if self._interim_replies > MOST_INTERIM_REPLIES:
-            raise bad_reply("too many interim replies")
+            raise ReplyError("too many interim replies")
         if request.client.channel.is_closed:
             return  # a ghost's backend computes on
         if request.head.minor == 0 or (reply.status == CONTINUE and not request.passes_expectation):
@@ -170,7 +170,7 @@ class Answer:
         """Pass the final reply's head on, with what is there of its body."""
         request, head = self._request, self._request.head
         if reply.status == SWITCHING_PROTOCOLS and not _was_offered(reply.upgrade, head.upgrade):
-            raise bad_reply("101 Switching Protocols, which nobody asked for")
+            raise ReplyError("101 Switching Protocols, which nobody asked for")
         framing = reply.framing
         dechunk = framing is Framing.CHUNKED and head.minor == 0
         # An upload that is cut short by an early reply leaves bytes on the connection that are no request.

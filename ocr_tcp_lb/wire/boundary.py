@@ -8,7 +8,7 @@ gets its answer at once instead of a timeout. What is wrong *inside* a complete 
 import re
 from typing import Final
 
-from ocr_tcp_lb.wire.errors import RequestError, bad_reply, bad_request
+from ocr_tcp_lb.wire.errors import ReplyError, RequestError, bad_request
 from ocr_tcp_lb.wire.fields import CRLF, END, TOKEN
 from ocr_tcp_lb.wire.startline import read_request_line, read_status_line
 
@@ -41,14 +41,14 @@ def reply_head_end(data: bytes | bytearray, limit: int, start: int = 0) -> int:
     if 4 <= end <= limit:
         return end
     if not b"HTTP/1.".startswith(data[:7]):
-        raise bad_reply("the backend does not speak HTTP/1")
+        raise ReplyError("the backend does not speak HTTP/1")
     if _HOPELESS.search(data, max(0, start - 2)):
-        raise bad_reply("the backend sent a control character, a bare line end or a folded line in its head")
+        raise ReplyError("the backend sent a control character, a bare line end or a folded line in its head")
     line_end = data.find(CRLF)
     if line_end >= max(0, start - 1):
         read_status_line(bytes(data[:line_end]))
     if end >= 4 or len(data) >= limit:
-        raise bad_reply(f"the backend sent a head over {limit} bytes")
+        raise ReplyError(f"the backend sent a head over {limit} bytes")
     return 0
 
 

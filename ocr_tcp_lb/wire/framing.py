@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
-from ocr_tcp_lb.wire.errors import Fault, RequestError, bad_reply, bad_request
+from ocr_tcp_lb.wire.errors import Fault, ReplyError, RequestError, bad_request
 from ocr_tcp_lb.wire.fields import TOKEN
 
 MAX_LENGTH: Final = 2**63 - 1  # what every backend's signed 64-bit integer holds
@@ -47,12 +47,12 @@ def reply_framing(
     """
     if codings:
         if minor == 0:  # 6.1, as above
-            raise bad_reply("the backend sent Transfer-Encoding on HTTP/1.0")
+            raise ReplyError("the backend sent Transfer-Encoding on HTTP/1.0")
         if lengths:  # rule 3
-            raise bad_reply("the backend sent both Transfer-Encoding and Content-Length")
+            raise ReplyError("the backend sent both Transfer-Encoding and Content-Length")
         if len(codings) > 1 or codings[0].lower() != b"chunked":  # rule 4; h11 knows no other coding either
-            raise bad_reply("the backend sent a transfer coding other than chunked")
-    length = one_length(lengths, bad_reply) if lengths else 0  # rule 5
+            raise ReplyError("the backend sent a transfer coding other than chunked")
+    length = one_length(lengths, ReplyError) if lengths else 0  # rule 5
     if method == b"HEAD" or status < 200 or status in (204, 304):  # rule 1
         return Framing.NONE, 0
     if codings:

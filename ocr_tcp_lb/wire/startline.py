@@ -6,7 +6,7 @@ at what a target means (see `targets`).
 
 import re
 
-from ocr_tcp_lb.wire.errors import RequestError, bad_reply, bad_request
+from ocr_tcp_lb.wire.errors import ReplyError, RequestError, bad_request
 from ocr_tcp_lb.wire.fields import TOKEN
 
 _VISIBLE = re.compile(rb"[!-~]++")
@@ -40,6 +40,6 @@ def read_status_line(line: bytes) -> tuple[int, int, bytes]:
     """Return status, minor version and reason; a missing reason is common and taken for an empty one."""
     match = _STATUS_LINE.fullmatch(line)
     if not match:
-        raise bad_reply("the backend sent an invalid status line")
+        raise ReplyError("the backend sent an invalid status line")
     minor, status, reason = match.groups()
     return int(status), int(minor), reason or b""

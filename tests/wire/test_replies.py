@@ -27,7 +27,7 @@ def test_an_error_is_json_with_its_length() -> None:
     ],
 )
 def test_persistence_is_told_as_each_version_needs(minor: int, close: bool, connection: list[bytes]) -> None:
-    head = error_reply(502, "bad_reply", "x", b"", minor=minor, close=close, head_only=True)
+    head = error_reply(502, "backend_broke", "x", b"", minor=minor, close=close, head_only=True)
     assert [line for line in fields(head) if line.startswith(b"Connection")] == connection
 
 
