@@ -109,7 +109,7 @@ class _Shape:
             return [cells[index] for index in positions(self.names, name)]
 
         codings, lengths = values(b"transfer-encoding"), values(b"content-length")
-        framing, _ = reply_framing(self.status, self.minor, b"GET", codings, lengths)
+        framing = reply_framing(self.status, self.minor, codings, lengths)
         options = connection_options(values(b"connection"), ReplyError)
         persists = _persists(self.status, self.minor, options)
         return ReplyPlan(
