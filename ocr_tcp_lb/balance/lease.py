@@ -12,8 +12,6 @@ from ocr_tcp_lb.balance.health import State
 from ocr_tcp_lb.balance.limit import InFlight
 from ocr_tcp_lb.balance.outcome import FAILURES, Outcome
 
-__all__ = ["LEAST_URGENT", "USUAL_PRIORITY", "Lease", "Outcome", "Ticket"]
-
 LEAST_URGENT = 9  # low numbers are urgent, as in RFC 9218 section 4.1 and in mail's X-Priority
 USUAL_PRIORITY = 5
 _NOWHERE: Final[Mapping[Backend, int]] = {}

@@ -3,8 +3,8 @@
 import math
 import time
 
-from ocr_tcp_lb.balance.lease import Lease, Outcome, Ticket
-from ocr_tcp_lb.balance.outcome import SERVED
+from ocr_tcp_lb.balance.lease import Lease, Ticket
+from ocr_tcp_lb.balance.outcome import SERVED, Outcome
 from ocr_tcp_lb.balance.queue import QueueFull
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import AttemptFailed, Refusal

@@ -7,7 +7,8 @@ settled in `_serve`, exactly once, on cancellation too; those of a hedged attemp
 import asyncio
 import time
 
-from ocr_tcp_lb.balance.lease import Lease, Outcome
+from ocr_tcp_lb.balance.lease import Lease
+from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.relay.attempt import Attempt
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client

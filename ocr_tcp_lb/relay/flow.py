@@ -18,7 +18,7 @@ from ocr_tcp_lb.relay.readiness import Buffer, Channel
 from ocr_tcp_lb.relay.splice import SMALLEST_SPLICE_BYTES, Pipe, Pipes
 from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import too_large
-from ocr_tcp_lb.wire.head import Framing
+from ocr_tcp_lb.wire.framing import Framing
 
 ROUNDS = 16  # a pump moves at most 16 reads (4 to 16 MiB), then lets other connections have their turn
 CHUNKED_ROUNDS = 1  # a read of 256 KiB may hold 43,000 chunks of one byte, 40 ms of work

@@ -13,7 +13,7 @@ from ocr_tcp_lb.relay.upload import Upload
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.framing import Framing
 from ocr_tcp_lb.wire.head import RequestHead
-from ocr_tcp_lb.wire.replies import CONTINUE
+from ocr_tcp_lb.wire.replies import CONTINUE_REPLY
 
 
 def is_to_come(head: RequestHead, inbox: bytes) -> bool:
@@ -62,10 +62,10 @@ class Gathering:
     def _invite(self) -> None:
         """Ask for the body; a client that has no room for 25 bytes does not read."""
         try:
-            sent = self._client.channel.send(CONTINUE)
+            sent = self._client.channel.send(CONTINUE_REPLY)
         except OSError as error:
             raise ClientGone(str(error)) from error
-        if sent < len(CONTINUE):
+        if sent < len(CONTINUE_REPLY):
             raise ClientGone("the client does not read")
 
     @property

@@ -9,7 +9,7 @@ import ipaddress
 import socket
 from collections.abc import Callable, Sequence
 
-from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.relay.failures import AttemptFailed
 from ocr_tcp_lb.relay.readiness import Wakeup
 

@@ -16,7 +16,8 @@ from ocr_tcp_lb.relay.reservoir import FRONT_BYTES, SMALLEST_BYTES, Reservoir, R
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import too_large
-from ocr_tcp_lb.wire.head import Framing, RequestHead
+from ocr_tcp_lb.wire.framing import Framing
+from ocr_tcp_lb.wire.head import RequestHead
 
 SMALL_SLAB_BYTES = 16 * KIB  # so much memory at a time for a body that drips in
 FLOWING_BYTES = 64 * KIB  # a body of which so much has come drips no more
