@@ -101,7 +101,10 @@ def _words_and_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     rest: list[str] = []
     for word in argv:
         is_value = bool(rest) and rest[-1].startswith("--") and "=" not in rest[-1]
-        (rest if word.startswith("--") or is_value else words).append(word)
+        if word.startswith("--") or is_value:
+            rest.append(word)
+        else:
+            words.append(word)
     return words, rest
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from ocr_tcp_lb.wire.errors import ReplyError, RequestError, bad_request
 from ocr_tcp_lb.wire.fields import CRLF, END, TOKEN
-from ocr_tcp_lb.wire.startline import read_request_line, read_status_line
+from ocr_tcp_lb.wire.startline import read_request_line, read_status_line, unsupported_version
 
 _PREFACE = b"PRI * HTTP/2.0"  # RFC 9113, 3.4
 _TLS_HANDSHAKE = 0x16  # RFC 8446, 5.1: the content type of a ClientHello's record
@@ -57,7 +57,7 @@ def _refuse_request(data: bytes | bytearray, limit: int, start: int) -> None:
     if data[0] == _TLS_HANDSHAKE:
         raise bad_request("this looks like TLS; this port speaks plain HTTP")
     if data.startswith(_PREFACE):
-        read_request_line(_PREFACE)
+        raise unsupported_version(b"HTTP/2.0")
     if not TOKEN.match(data):
         raise bad_request("a head must begin with a method: no white space, empty line or binary data")
     if _HOPELESS.search(data, max(0, start - 2), limit):

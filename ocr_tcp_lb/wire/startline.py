@@ -31,9 +31,14 @@ def read_request_line(line: bytes) -> tuple[bytes, bytes, int]:
     if not _VERSION.fullmatch(version):
         raise bad_request("a malformed HTTP version (RFC 9112, 2.3)")
     if version not in (b"HTTP/1.0", b"HTTP/1.1"):
-        what = "HTTP/2 without TLS" if version == b"HTTP/2.0" else "this version of HTTP"
-        raise RequestError(505, "unsupported_version", f"{what} is not spoken here, only HTTP/1.0 and 1.1")
+        raise unsupported_version(version)
     return method, target, version[-1] - ord("0")
+
+
+def unsupported_version(version: bytes) -> RequestError:
+    """Make what a request of another version is refused with."""
+    what = "HTTP/2 without TLS" if version == b"HTTP/2.0" else "this version of HTTP"
+    return RequestError(505, "unsupported_version", f"{what} is not spoken here, only HTTP/1.0 and 1.1")
 
 
 def read_status_line(line: bytes) -> tuple[int, int, bytes]:
