@@ -10,7 +10,7 @@ from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import ClientGone, SourceBroke
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.upload import Upload
-from ocr_tcp_lb.wire.errors import RequestError
+from ocr_tcp_lb.wire.errors import RequestError, body_too_slow
 from ocr_tcp_lb.wire.framing import Framing
 from ocr_tcp_lb.wire.head import RequestHead
 from ocr_tcp_lb.wire.replies import CONTINUE_REPLY
@@ -91,7 +91,7 @@ class Gathering:
                     return True
                 client.allow(self._hub.timeouts.idle_s)
             elif client.expired:
-                raise RequestError(408, "body_timeout", "the request's body did not arrive in time")
+                raise body_too_slow()
         except RequestError as refusal:
             self.fail(refusal)
             return True

@@ -48,3 +48,8 @@ def bad_request(message: str) -> RequestError:
 def too_large(limit: int) -> RequestError:
     """Make what a body over the limit is refused with."""
     return RequestError(413, "body_too_large", f"the body is larger than the limit of {limit} bytes")
+
+
+def body_too_slow() -> RequestError:
+    """Make what a body that does not come on is refused with."""
+    return RequestError(408, "body_timeout", "the request's body did not arrive in time")
