@@ -53,6 +53,10 @@ class Ticket:
         """Whether a backend where it failed has been left out since, and is back."""
         return backend.health.state is State.UP and backend.health.era > self.tried[backend]
 
+    def grant(self, lease: "Lease") -> None:
+        """Take the lease that it has waited for; called by whoever acts on the fleet's grants, the relay's hub."""
+        raise NotImplementedError
+
     def note(self, lease: "Lease", outcome: Outcome) -> None:
         """Remember how an attempt ended; the fleet calls this when the lease is settled."""
         if outcome in FAILURES:

@@ -113,7 +113,7 @@ class Claim(Ticket):
         return Refusal(503, code, message, max(1, math.ceil(min(wait_s, LONGEST_RETRY_AFTER_S))))
 
     def grant(self, lease: Lease) -> None:
-        """Take the lease that the waiting ticket was granted; called from other coroutines and from timers."""
+        """Take the lease; called from other coroutines and from timers, so it only notes and wakes."""
         self.is_waiting = False
         self.lease = lease
         self.client.wakeup.fire_soon()

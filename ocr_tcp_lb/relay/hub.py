@@ -11,7 +11,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol, cast
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
 from ocr_tcp_lb.balance.fleet import Fleet
@@ -48,13 +47,6 @@ def shortest_limit_s(config: Config) -> float:
 
 def _may_be_express(config: Config) -> bool:
     return not (config.debug_headers or config.hedge)
-
-
-class Waits(Protocol):
-    """A ticket of the relay: told when it has become a lease."""
-
-    def grant(self, lease: Lease) -> None:
-        """Take the lease; called from inside another task or a callback, so it must only note and wake."""
 
 
 class Hub:
@@ -229,7 +221,7 @@ class Hub:
 
     def _hand_out(self, granted: Sequence[Lease]) -> None:
         for lease in granted:
-            cast(Waits, lease.ticket).grant(lease)
+            lease.ticket.grant(lease)
 
     def _arm_tick(self) -> None:
         due = self.fleet.next_event_at

@@ -14,6 +14,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from ocr_tcp_lb.config import UNIX_CLIENT, Address, TcpAddress, UnixAddress, plain_address
 from ocr_tcp_lb.errors import LoadBalancerError
@@ -75,7 +76,7 @@ def _open(address: Address) -> list[socket.socket]:
     return [first, second]
 
 
-def _open_all(found: Iterable[tuple[int, object]]) -> list[socket.socket]:
+def _open_all(found: Iterable[tuple[socket.AddressFamily, tuple[Any, ...]]]) -> list[socket.socket]:
     """Listen on all addresses of a name that this machine has: `localhost` may say ::1 where there is no IPv6."""
     opened: list[socket.socket] = []
     missing: OSError | None = None
@@ -93,7 +94,7 @@ def _open_all(found: Iterable[tuple[int, object]]) -> list[socket.socket]:
     return opened
 
 
-def _open_tcp(family: int, sockaddr: object) -> socket.socket:
+def _open_tcp(family: socket.AddressFamily, sockaddr: tuple[Any, ...]) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -102,7 +103,7 @@ def _open_tcp(family: int, sockaddr: object) -> socket.socket:
         # Accepted sockets inherit it: no system call for each.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setblocking(False)
-        sock.bind(sockaddr)  # type: ignore[arg-type]
+        sock.bind(sockaddr)
         sock.listen(BACKLOG)
     except BaseException:
         sock.close()
