@@ -133,7 +133,7 @@ class Fleet:
     def prove(self, lease: Lease, now: float) -> Sequence[Lease]:
         """Take the backend for well though the attempt goes on, perhaps for hours; returns as `settle` does.
 
-        For tunnels and L4 connections: a trial must not keep all others away for so long.
+        For long replies, tunnels and L4 connections: a trial must not keep all others away for so long.
         """
         if not self._care.prove(lease, now):
             return ()

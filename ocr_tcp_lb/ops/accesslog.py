@@ -1,7 +1,7 @@
 """The access log: one line a request, as text or JSON, formatted from `Record`s.
 
 Text, in this order (`-` where there is nothing):
-time, request id, client, "method target", status, body bytes in/out, backend, attempts,
+time, request id, client, "method target", status, bytes of the body in/out as they were sent, backend, attempts,
 queue/connect/first-byte/total milliseconds, how it ended.
 
 `queue` is the wait for a backend, `connect` from there to the connection, `first-byte` from there to the reply's

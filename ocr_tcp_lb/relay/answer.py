@@ -217,7 +217,7 @@ class Answer:
         """A trial must not keep others away for as long as a long reply takes."""
         lease = self._request.lease
         if lease is not None and reply.status < FIRST_SERVER_ERROR and lease.backend.health.state is State.TRIAL:
-            self._proof = self._hub.prove_in_time(lease)
+            self._proof = self._hub.prove_after_a_while(lease)
 
     def _debug_fields(self) -> bytes:
         return debug_fields(self._request.record) if self._hub.config.debug_headers else b""

@@ -49,7 +49,7 @@ class Claim(Ticket):
                 self.priority = priority
 
     def ask(self) -> Lease | None:
-        """Return a lease, or None: it waits, see `waiting`. Raises Refusal: the queue is full, or it would be late."""
+        """Return a lease, or None: it waits (`is_waiting`). Raises Refusal: the queue is full, or it would be late."""
         if self.deadline is not None and not self._hub.fleet.can_meet(self, self.deadline, time.monotonic()):
             raise self._too_late()
         try:

@@ -35,8 +35,9 @@ def next_read_bytes(payload: int, raw: int) -> int:
 class Flow:
     """One body from `source` to `sink`; `done` once its last byte was taken by the sink.
 
-    `moved` counts the body's bytes that the sink took, `surplus` holds bytes that came after the end of a chunked body.
-    With `dechunk`, the payload alone is passed on (to HTTP/1.0 clients, which know no chunks).
+    `moved` counts what the sink took of the body as it is sent, a chunked one with its framing. `surplus` holds bytes
+    that came after the end of a chunked body. With `dechunk`, the payload alone is passed on and counted (to HTTP/1.0
+    clients, which know no chunks).
     """
 
     __slots__ = (

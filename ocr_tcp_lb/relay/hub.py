@@ -1,7 +1,7 @@
 """What all connections share: limits, parsers, the fleet, the upstreams, memory, deadlines, the log.
 
 The hub is the seam between deciding and moving: it hands the fleet's grants to the waiting connections and calls
-the fleet again when its next back-off ends. It holds no decision of its own.
+the fleet again at `next_event_at`. It decides nothing itself but when to let go of ghosts.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from ocr_tcp_lb.wire.rewrite import Router
 
 log = logging.getLogger(__name__)
 
-PROVEN_AFTER_S = 1.0
+PROVEN_AFTER_S = 1.0  # as a proxy before a dead service does, what breaks has mostly broken by then
 
 
 def spec_of(backend: BackendConfig) -> BackendSpec:
@@ -120,8 +120,8 @@ class Hub:
         """Tell the fleet that a backend is well, of an attempt that may go on for hours."""
         self._follow(self.fleet.prove(lease, time.monotonic()))
 
-    def prove_in_time(self, lease: Lease) -> asyncio.TimerHandle:
-        """Do so once the attempt has gone on for a while, unless it is cancelled: what breaks often does so soon."""
+    def prove_after_a_while(self, lease: Lease) -> asyncio.TimerHandle:
+        """Call `prove` in PROVEN_AFTER_S. Cancel the handle if the attempt ends first."""
         return self.loop.call_later(PROVEN_AFTER_S, partial(self.prove, lease))
 
     def let_go(self, lease: Lease) -> bool:

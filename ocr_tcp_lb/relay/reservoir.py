@@ -1,7 +1,7 @@
 """The bulk of a request's body, left in the kernel: in a pipe, out of which every attempt gets it without a copy.
 
 What a client on this machine sends of a scan is mostly all there by the time that its head was read. `splice` moves it
-into a pipe, where it waits for a worker; `tee` gives each attempt its own, because the first one may fail. Measured,
+into a pipe, where it waits for a backend; `tee` gives each attempt its own, because the first one may fail. Measured,
 300 KB by 64 clients: 71 us of CPU instead of 98 in slabs, out of which the kernel copies once more.
 
 No bytes are copied, so a client that itself sends without copies (sendfile(2)) and changes its file while the request
@@ -132,7 +132,7 @@ class Reservoirs:
         return Reservoir(self, store) if store is not None else None
 
     def empty(self, store: Pipe) -> None:
-        """Have a store back with what is in it."""
+        """Throw away what is in a store, and take it back."""
         try:
             if self._null_fd < 0:
                 self._null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)

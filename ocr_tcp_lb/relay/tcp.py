@@ -77,7 +77,7 @@ class TcpSession:
             connection = await self._connect(upstream)
             self._hub.begin_reply(lease)
             # Not at once: something before a dead service may accept for it, and close.
-            proof = self._hub.prove_in_time(lease)
+            proof = self._hub.prove_after_a_while(lease)
             try:
                 outcome = await self._pass_on(connection, introduction)
             finally:
