@@ -7,6 +7,7 @@ while the metrics stay few. Counts only grow; whoever wants a window subtracts t
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import Final
 
 # From the overhead of a cached answer to the longest response time-out; OCR takes 50 ms to minutes.
 SERVICE_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -27,7 +28,7 @@ def refined(bounds: tuple[float, ...], fineness: int = FINENESS) -> tuple[float,
     return tuple(fine)
 
 
-FINE_SERVICE_BOUNDS_S = refined(SERVICE_BOUNDS_S)
+FINE_SERVICE_BOUNDS_S: Final = refined(SERVICE_BOUNDS_S)
 
 
 class Histogram:
