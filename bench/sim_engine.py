@@ -1,7 +1,7 @@
 """The simulation itself: a clock, a heap of events, the requests' lives, and the ideal to compare with.
 
-`simulate` runs one trace through one scheduler and returns what each request saw. A scheduler is `Fleet` itself, or
-`Ideal`: one central FIFO queue that knows every worker's true speed, concurrency and health, and gives the first in
+`Simulation.run` runs one trace through one scheduler and returns what each request saw. A scheduler is `Fleet` itself,
+or `Ideal`: one central FIFO queue that knows every worker's true speed, concurrency and health, and gives the first in
 line to the fastest free worker. Nothing sleeps, and the same seed gives the same run.
 """
 
@@ -113,7 +113,7 @@ class Simulation:
         request = self._requests[lease.ticket]
         job = Job(lease, request.arrival.work)
         worker = self.workers[lease.backend.name]
-        if self.now + 0.0 >= worker.spec.faults.hangs_from:
+        if self.now >= worker.spec.faults.hangs_from:
             self.at(self.now + RESPONSE_TIMEOUT_S, lambda: worker.give_up(job))
         worker.start(job)
 

@@ -1,7 +1,8 @@
 """The front door: `main(argv)` runs one command and returns the exit code.
 
-0: done as asked. 2: the operator has something to correct, said on standard error, one line a fault. Any
-other exception is a mistake of ours and shows its traceback. Imports that a command does not need are left
+0: done as asked. 1: it ran, and not all is well (`run` and `demo` cut somebody off; `status`, `doctor`). 2: the
+operator has something to correct, said on standard error, one line a fault. 130: Ctrl-C, where it does not mean to
+drain. Any other exception is a mistake of ours and shows its traceback. Imports that a command does not need are left
 to the commands that do, so that `check` and `--help` work even where the relay cannot.
 """
 
@@ -101,7 +102,10 @@ def _words_and_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     rest: list[str] = []
     for word in argv:
         is_value = bool(rest) and rest[-1].startswith("--") and "=" not in rest[-1]
-        (rest if word.startswith("--") or is_value else words).append(word)
+        if word.startswith("--") or is_value:
+            rest.append(word)
+        else:
+            words.append(word)
     return words, rest
 
 

@@ -1,7 +1,7 @@
 """The effective configuration as frozen values: what the operator decided, checked, in the units the code uses.
 
 Nothing here parses or prints (see `settings`, `cli`); a reload makes another configuration. Sizes are bytes, times are
-seconds, as the names say. Every default states its precedent.
+seconds, as the names say. Most defaults have their reason or precedent beside them.
 """
 
 import ipaddress
@@ -157,7 +157,7 @@ class QueueConfig:
     """The one queue: how many requests may wait, how long, and in which order."""
 
     size: int = default_queue_size(3)
-    timeout_s: float = 60.0
+    timeout_s: float = 60.0  # by then nginx before us would give up (proxy_read_timeout)
     order: OrderName = "size"  # counts only once sizes were seen to explain service times; see `balance.order`
     fair_by: FairBy = field(default_factory=FairBy)
 
@@ -169,8 +169,10 @@ class Timeouts:
     connect_s: float = 3.0  # one lost SYN (retransmitted after 1 s) is survived
     head_s: float = 10.0  # from the first byte of a head to its last; against slow-loris clients
     idle_s: float = 60.0  # between two bytes of a body, and between two requests (nginx: 60-75 s)
-    response_s: float = 300.0  # silence of a backend that has the whole request
-    drain_s: float = 120.0
+    response_s: float = (
+        300.0  # silence of a backend that has the request; OCR may take minutes (gunicorn: 30 s, nginx: 60)
+    )
+    drain_s: float = 120.0  # most recognitions end; systemd kills after 90 s by default, our unit after 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +181,12 @@ class Limits:
 
     head_bytes: int = 16 * KIB  # HAProxy's tune.bufsize
     head_fields: int = 100  # HAProxy's tune.http.maxhdr is 101
-    body_bytes: int = 64 * MIB
-    connections: int = 4096
+    body_bytes: int = 64 * MIB  # dozens of scanned pages; nginx's 1 MiB is less than many a single one
+    connections: int = 4096  # two descriptors each, of the 65,536 that the unit allows (nginx: 512 a process)
     connections_per_client: int = 0  # of one address; 0: any number, since many clients may share one address
-    request_buffer_bytes: int = 8 * MIB  # a scanned page fits; held before a worker is taken
-    reply_buffer_bytes: int = 1 * MIB  # a reply held until it is whole, where it could be had elsewhere if it broke off
-    buffer_memory_bytes: int = 256 * MIB  # all of these together
+    request_buffer_bytes: int = 8 * MIB  # a scanned page fits; held before a backend is taken
+    reply_buffer_bytes: int = 1 * MIB  # most JSON fits; held until it is whole, where it could be had elsewhere
+    buffer_memory_bytes: int = 256 * MIB  # all of these together: 32 of the largest requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,7 @@ class Config:
     queue: QueueConfig = field(default_factory=QueueConfig)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
-    retries: int = 2  # other backends to try where replay is safe
+    retries: int = 2  # other backends to try where replay is safe (HAProxy: 3, to connect)
     replay_post: bool = False  # the operator says that a POST may run twice
     hedge: bool = False  # ask a second backend when the first is silent for unusually long
     health_interval_s: float = 2.0  # between checks of an idle backend (HAProxy: 2 s); 0: none

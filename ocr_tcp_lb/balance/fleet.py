@@ -19,7 +19,6 @@ from ocr_tcp_lb.balance.hedge import Patience
 from ocr_tcp_lb.balance.lease import Lease, Ticket
 from ocr_tcp_lb.balance.order import BySize, Turn
 from ocr_tcp_lb.balance.outcome import SERVED, Outcome
-from ocr_tcp_lb.balance.policy import POLICIES
 from ocr_tcp_lb.balance.queue import TicketQueue
 from ocr_tcp_lb.balance.retry import Retries
 from ocr_tcp_lb.balance.roster import roster_for
@@ -134,7 +133,7 @@ class Fleet:
     def prove(self, lease: Lease, now: float) -> Sequence[Lease]:
         """Take the backend for well though the attempt goes on, perhaps for hours; returns as `settle` does.
 
-        For tunnels and L4 connections: a trial must not keep all others away for so long.
+        For long replies, tunnels and L4 connections: a trial must not keep all others away for so long.
         """
         if not self._care.prove(lease, now):
             return ()
@@ -287,7 +286,7 @@ class Fleet:
     def _assemble(self, backends: Sequence[Backend], now: float) -> None:
         """Make these the members; a roster is made anew, because it keeps them by what may have changed."""
         self.backends = tuple(backends)
-        self._roster = roster_for(self.policy_name, self.backends, POLICIES[self.policy_name](), self._rng)
+        self._roster = roster_for(self.policy_name, self.backends, self._rng)
         for backend in self.backends:
             self._roster.refresh(backend)
         self._forecast = Forecast(self.backends)

@@ -12,8 +12,6 @@ from ocr_tcp_lb.balance.health import State
 from ocr_tcp_lb.balance.limit import InFlight
 from ocr_tcp_lb.balance.outcome import FAILURES, Outcome
 
-__all__ = ["LEAST_URGENT", "USUAL_PRIORITY", "Lease", "Outcome", "Ticket"]
-
 LEAST_URGENT = 9  # low numbers are urgent, as in RFC 9218 section 4.1 and in mail's X-Priority
 USUAL_PRIORITY = 5
 _NOWHERE: Final[Mapping[Backend, int]] = {}
@@ -54,6 +52,10 @@ class Ticket:
     def may_return_to(self, backend: Backend) -> bool:
         """Whether a backend where it failed has been left out since, and is back."""
         return backend.health.state is State.UP and backend.health.era > self.tried[backend]
+
+    def grant(self, lease: "Lease") -> None:
+        """Take the lease that it has waited for; called by whoever acts on the fleet's grants, the relay's hub."""
+        raise NotImplementedError
 
     def note(self, lease: "Lease", outcome: Outcome) -> None:
         """Remember how an attempt ended; the fleet calls this when the lease is settled."""

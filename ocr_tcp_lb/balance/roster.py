@@ -11,7 +11,7 @@ from typing import Final
 
 from ocr_tcp_lb.balance.backend import Backend
 from ocr_tcp_lb.balance.chance import Rng
-from ocr_tcp_lb.balance.policy import Policy
+from ocr_tcp_lb.balance.policy import POLICIES, Policy
 from ocr_tcp_lb.balance.ranking import Ranking
 
 DEEP: Final = 12  # so many waiting justify a second probe at a backend that is being probed; they come in bursts
@@ -79,7 +79,10 @@ class Listed(Roster):
         lane = self._reserves if backend.is_reserve else self._weighted
         is_eligible = backend.is_eligible
         if is_eligible is not (backend in lane.place):
-            (lane.add if is_eligible else lane.discard)(backend)
+            if is_eligible:
+                lane.add(backend)
+            else:
+                lane.discard(backend)
 
     def choose(self, position: int, waited_s: float, now: float) -> Backend | None:
         """Return the policy's choice; nobody is held."""
@@ -153,6 +156,9 @@ class Ranked(Roster):
         changed.clear()
 
 
-def roster_for(policy_name: str, backends: Sequence[Backend], policy: Policy, rng: Rng) -> Roster:
-    """Return the roster that a policy needs."""
-    return (Ranked if policy_name == "queue" else Listed)(backends, policy, rng)
+def roster_for(policy_name: str, backends: Sequence[Backend], rng: Rng) -> Roster:
+    """Return the roster that a policy needs, with that policy."""
+    policy = POLICIES[policy_name]()
+    if policy_name == "queue":
+        return Ranked(backends, policy, rng)
+    return Listed(backends, policy, rng)

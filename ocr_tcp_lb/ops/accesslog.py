@@ -1,7 +1,7 @@
 """The access log: one line a request, as text or JSON, formatted from `Record`s.
 
 Text, in this order (`-` where there is nothing):
-time, request id, client, "method target", status, body bytes in/out, backend, attempts,
+time, request id, client, "method target", status, bytes of the body in/out as they were sent, backend, attempts,
 queue/connect/first-byte/total milliseconds, how it ended.
 
 `queue` is the wait for a backend, `connect` from there to the connection, `first-byte` from there to the reply's
@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable
 
+from ocr_tcp_lb.ops.words import rounded_ms
 from ocr_tcp_lb.relay.record import Record
 
 Formatter = Callable[[Record], bytes]  # a line, its newline included
@@ -124,10 +125,10 @@ def any_json(record: Record, clock: Clock) -> str:
         "bytes_out": record.bytes_out,
         "backend": None if record.backend == "-" else record.backend,
         "attempts": record.attempts,
-        "queue_ms": _rounded(queue),
-        "connect_ms": _rounded(connect),
-        "first_byte_ms": _rounded(first),
-        "total_ms": _rounded(total),
+        "queue_ms": rounded_ms(queue),
+        "connect_ms": rounded_ms(connect),
+        "first_byte_ms": rounded_ms(first),
+        "total_ms": rounded_ms(total),
         "end": record.ending,
     }
     return json.dumps(values, separators=(",", ":")) + "\n"
@@ -145,10 +146,6 @@ def _phases(record: Record) -> tuple[float | None, float | None, float | None, f
 
 def _ms(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1e3:.1f}"
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1e3, 1)
 
 
 def printable(data: bytes) -> str:

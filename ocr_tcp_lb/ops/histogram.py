@@ -6,6 +6,8 @@ while the metrics stay few. Counts only grow; whoever wants a window subtracts t
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Final
 
 # From the overhead of a cached answer to the longest response time-out; OCR takes 50 ms to minutes.
 SERVICE_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -13,7 +15,8 @@ LAG_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 FINENESS = 4
 
 
-def refined(bounds: Sequence[float], fineness: int = FINENESS) -> tuple[float, ...]:
+@cache  # all histograms share theirs
+def refined(bounds: tuple[float, ...], fineness: int = FINENESS) -> tuple[float, ...]:
     """Put `fineness - 1` bounds, equal in ratio, before each of `bounds`."""
     fine: list[float] = []
     below = bounds[0] ** 2 / bounds[1]
@@ -25,14 +28,17 @@ def refined(bounds: Sequence[float], fineness: int = FINENESS) -> tuple[float, .
     return tuple(fine)
 
 
+FINE_SERVICE_BOUNDS_S: Final = refined(SERVICE_BOUNDS_S)
+
+
 class Histogram:
     """Counts values by size. The hot path may inline `counts[bisect_left(fine, value)] += 1; sum_s += value`."""
 
     __slots__ = ("_bounds", "counts", "fine", "sum_s")
 
-    def __init__(self, bounds: Sequence[float] = SERVICE_BOUNDS_S, fine: Sequence[float] | None = None) -> None:
+    def __init__(self, bounds: tuple[float, ...] = SERVICE_BOUNDS_S) -> None:
         self._bounds = bounds
-        self.fine = refined(bounds) if fine is None else fine
+        self.fine = refined(bounds)
         self.counts = [0] * (len(self.fine) + 1)
         self.sum_s = 0.0
 

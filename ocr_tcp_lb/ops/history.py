@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ocr_tcp_lb.ops.histogram import SERVICE_BOUNDS_S, percentile, refined
+from ocr_tcp_lb.ops.histogram import FINE_SERVICE_BOUNDS_S, percentile
+from ocr_tcp_lb.ops.words import rounded_ms
 
 STEP_S = 2.0
 POINTS = 300
-_FINE = refined(SERVICE_BOUNDS_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +75,4 @@ class History:
 
 
 def _ms(durations: Sequence[int], share: float) -> float | None:
-    seconds = percentile(durations, _FINE, share)
-    return None if seconds is None else round(seconds * 1000, 1)
+    return rounded_ms(percentile(durations, FINE_SERVICE_BOUNDS_S, share))

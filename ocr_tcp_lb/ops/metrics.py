@@ -36,7 +36,11 @@ def _requests(monitor: Monitor) -> Iterator[Family]:
             for (status, ending), count in sorted(one.endings.items())
         ],
     )
-    yield counter(f"{P}request_errors_total", "Those that the service failed.", [(lab, t.errors) for lab, t in counted])
+    yield counter(
+        f"{P}request_errors_total",
+        "Requests that the service failed: a 5xx, or a reply cut short.",
+        [(lab, t.errors) for lab, t in counted],
+    )
     yield histogram(
         f"{P}request_duration_seconds",
         "From the end of the request's head to the end of the reply; without tunnels.",
@@ -50,11 +54,17 @@ def _requests(monitor: Monitor) -> Iterator[Family]:
     yield histogram(f"{P}queue_wait_seconds", "From asking for a backend to getting one.", [(NO_LABELS, tally.waits)])
     yield counter(f"{P}retries_total", "Attempts after a request's first.", [(NO_LABELS, tally.retries)])
     hedges = monitor.hub.fleet.hedges
-    yield counter(f"{P}hedges_total", "Of these, those at a second backend beside a silent one.", [(NO_LABELS, hedges)])
+    yield counter(f"{P}hedges_total", "Attempts at a second backend beside a silent one.", [(NO_LABELS, hedges)])
     received = [(labels, one.bytes_in) for labels, one in counted]
-    yield counter(f"{P}received_bytes_total", "Body bytes taken from clients.", received)
+    yield counter(
+        f"{P}received_bytes_total",
+        "Bytes of bodies taken from clients, as sent: chunked ones with their framing.",
+        received,
+    )
     sent = [(labels, one.bytes_out) for labels, one in counted]
-    yield counter(f"{P}sent_bytes_total", "Body bytes given to clients.", sent)
+    yield counter(
+        f"{P}sent_bytes_total", "Bytes of bodies given to clients, as sent: chunked ones with their framing.", sent
+    )
 
 
 def _queue(monitor: Monitor) -> Iterator[Family]:
@@ -63,8 +73,8 @@ def _queue(monitor: Monitor) -> Iterator[Family]:
     yield _one("queue_limit", "Requests that may wait.", fleet.queue_size)
     yield _one("connections", "Clients connected.", monitor.server.connections)
     yield _one("connections_limit", "Clients that may be connected.", hub.limits.connections)
-    yield _one("buffer_bytes", "Memory that held bodies take.", hub.slabs.used_bytes)
-    yield _one("buffer_limit_bytes", "Memory that they may take.", hub.slabs.capacity_bytes)
+    yield _one("buffer_bytes", "Memory that held bodies and replies take.", hub.slabs.used_bytes)
+    yield _one("buffer_limit_bytes", "Memory that held bodies and replies may take.", hub.slabs.capacity_bytes)
     yield _one("ready", "Whether a request that came now could be served.", monitor.is_ready)
     yield _one("draining", "Whether the balancer is about to end.", hub.is_draining)
     yield histogram(f"{P}event_loop_lag_seconds", "How late timers fire.", [(NO_LABELS, monitor.lag)])
@@ -90,20 +100,26 @@ def _backends(monitor: Monitor) -> Iterator[Family]:
         for one in backends
         for outcome, count in (("served", one.served), ("failed", one.failed))
     ]
-    yield gauge(f"{P}backend_state", "1 for the state that it is in: up, ejected, or on trial.", states)
-    yield gauge(f"{P}backend_draining", "Whether it is given nothing more.", each(lambda one: one.is_draining))
-    help_text = "Whether it is given nothing more because it has been silent for so long that it may hang."
+    yield gauge(f"{P}backend_state", "1 for the state that the backend is in: up, ejected, or on trial.", states)
+    yield gauge(f"{P}backend_draining", "Whether the backend is given nothing more.", each(lambda one: one.is_draining))
+    help_text = "Whether the backend is given nothing more because it has been silent for so long that it may hang."
     yield gauge(f"{P}backend_silent", help_text, each(lambda one: one.is_silent))
-    yield gauge(f"{P}backend_in_flight", "Requests that it has.", each(lambda one: one.in_flight))
-    yield gauge(f"{P}backend_slots", "The most that it is given at once.", each(lambda one: one.limit))
-    help_text = "How many at once it is believed to work on side by side."
+    yield gauge(f"{P}backend_in_flight", "Requests that the backend has.", each(lambda one: one.in_flight))
+    yield gauge(
+        f"{P}backend_slots", "The most requests that the backend is given at once.", each(lambda one: one.limit)
+    )
+    help_text = "How many requests the backend is believed to work on side by side."
     yield gauge(f"{P}backend_concurrency", help_text, each(lambda one: one.sure))
-    help_text = "Mean service time, as learned from good replies; 0 before the first."
+    help_text = "Mean service time of the backend, as learned from good replies; 0 before the first."
     yield gauge(f"{P}backend_service_seconds", help_text, each(lambda one: one.service_ms / 1000))
-    yield gauge(f"{P}backend_weight", "Its share, as configured.", each(lambda one: one.weight))
+    yield gauge(f"{P}backend_weight", "The backend's share, as configured.", each(lambda one: one.weight))
     ejections = each(lambda one: monitor.ejections[one.name])
-    yield counter(f"{P}backend_ejections_total", "How often it was taken out of service.", ejections)
-    yield counter(f"{P}backend_attempts_total", "Attempts that said something about it.", attempts)
+    yield counter(f"{P}backend_ejections_total", "How often the backend was taken out of service.", ejections)
+    yield counter(
+        f"{P}backend_attempts_total",
+        "Attempts that told something about the backend: that it served, or failed.",
+        attempts,
+    )
 
 
 def _process(monitor: Monitor) -> Iterator[Family]:
@@ -113,7 +129,9 @@ def _process(monitor: Monitor) -> Iterator[Family]:
     used = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = used.ru_utime + used.ru_stime
     yield counter("process_cpu_seconds_total", "CPU time used.", [(NO_LABELS, cpu_s)])
-    yield gauge("process_start_time_seconds", "When it started, in Unix time.", [(NO_LABELS, about.started_at)])
+    yield gauge(
+        "process_start_time_seconds", "When the process started, in Unix time.", [(NO_LABELS, about.started_at)]
+    )
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     yield gauge("process_max_fds", "File descriptors that may be open.", [(NO_LABELS, most)])
     try:

@@ -48,7 +48,11 @@ def passed_sockets(environment: Environment = os.environ, first_fd: int = FIRST_
     admin: list[socket.socket] = []
     for place, fd in enumerate(range(first_fd, first_fd + int(count))):
         name = names[place] if place < len(names) else ""
-        (admin if name == ADMIN_NAME else clients).append(_adopt(fd, name))
+        sock = _adopt(fd, name)
+        if name == ADMIN_NAME:
+            admin.append(sock)
+        else:
+            clients.append(sock)
     return Activation(tuple(clients), tuple(admin))
 
 

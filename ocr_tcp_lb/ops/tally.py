@@ -9,13 +9,12 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
 
-from ocr_tcp_lb.ops.histogram import SERVICE_BOUNDS_S, Histogram, refined
+from ocr_tcp_lb.ops.histogram import FINE_SERVICE_BOUNDS_S, Histogram
 from ocr_tcp_lb.relay.record import Record
 
 KEPT_ERRORS = 50
 TUNNEL = 101  # its hours are not how long a request took
 FAULTLESS = frozenset({"ok", "tunnel", "client_left", "idle_timeout"})
-_FINE = refined(SERVICE_BOUNDS_S)
 
 
 class BackendTally:
@@ -25,8 +24,8 @@ class BackendTally:
 
     def __init__(self) -> None:
         self.endings: dict[tuple[int, str], int] = {}  # by status and ending
-        self.duration = Histogram(fine=_FINE)  # from the request's head to the end; no tunnels
-        self.service = Histogram(fine=_FINE)  # from the connection to the first byte of the reply
+        self.duration = Histogram()  # from the request's head to the end; no tunnels
+        self.service = Histogram()  # from the connection to the first byte of the reply
         self.bytes_in = 0
         self.bytes_out = 0
 
@@ -51,7 +50,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.backends: dict[str, BackendTally] = {}
-        self.waits = Histogram(fine=_FINE)  # in the queue, of those that got a backend
+        self.waits = Histogram()  # in the queue, of those that got a backend
         self.retries = 0  # attempts after a request's first
         self.recent_errors: deque[Record] = deque(maxlen=KEPT_ERRORS)
 
@@ -73,19 +72,19 @@ class Tally:
             if status != TUNNEL:
                 duration = backend.duration
                 value = record.ended - record.began
-                duration.counts[bisect_left(_FINE, value)] += 1
+                duration.counts[bisect_left(FINE_SERVICE_BOUNDS_S, value)] += 1
                 duration.sum_s += value
             leased, answered = record.leased, record.answered
             if leased:
                 value = leased - record.asked
-                waits.counts[bisect_left(_FINE, value)] += 1
+                waits.counts[bisect_left(FINE_SERVICE_BOUNDS_S, value)] += 1
                 waits.sum_s += value
                 if record.attempts > 1:
                     self.retries += record.attempts - 1
             if answered:
                 service = backend.service
                 value = answered - record.connected
-                service.counts[bisect_left(_FINE, value)] += 1
+                service.counts[bisect_left(FINE_SERVICE_BOUNDS_S, value)] += 1
                 service.sum_s += value
             backend.bytes_in += record.bytes_in
             backend.bytes_out += record.bytes_out
@@ -105,4 +104,4 @@ class Tally:
     def duration_counts(self) -> list[int]:
         """The fine buckets of the durations of all requests."""
         rows = [backend.duration.counts for backend in self.backends.values()]
-        return [sum(column) for column in zip(*rows, strict=True)] if rows else [0] * (len(_FINE) + 1)
+        return [sum(column) for column in zip(*rows, strict=True)] if rows else [0] * (len(FINE_SERVICE_BOUNDS_S) + 1)

@@ -1,4 +1,7 @@
-"""Figures in words, the same on the status page and in the terminal; made of what `/status.json` says."""
+"""Figures in words, the same on the status page and in the terminal; made of what `/status.json` says.
+
+And `rounded_ms`, by which all that is for machines says a time.
+"""
 
 from decimal import Decimal
 from typing import Any, Literal
@@ -51,6 +54,11 @@ def milliseconds(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{figure(value)} ms" if value < LEAST_S_IN_MS else f"{figure(value / 1000)} s"
+
+
+def rounded_ms(seconds: float | None) -> float | None:
+    """A time for machines, in milliseconds to a tenth; None for none."""
+    return None if seconds is None else round(seconds * 1000, 1)
 
 
 def span(seconds: float) -> str:

@@ -11,7 +11,8 @@ import asyncio
 import time
 
 from ocr_tcp_lb.balance.health import State
-from ocr_tcp_lb.balance.lease import Lease, Outcome
+from ocr_tcp_lb.balance.lease import Lease
+from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES, Flow
@@ -21,9 +22,10 @@ from ocr_tcp_lb.relay.request import Request, debug_fields, own_fields
 from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.chunked import ChunkedBody
-from ocr_tcp_lb.wire.errors import ReplyError, bad_reply
+from ocr_tcp_lb.wire.errors import ReplyError
 from ocr_tcp_lb.wire.fields import list_members
-from ocr_tcp_lb.wire.head import CONTINUE, FIRST_SERVER_ERROR, SWITCHING_PROTOCOLS, Framing, ReplyHead
+from ocr_tcp_lb.wire.framing import Framing
+from ocr_tcp_lb.wire.head import CONTINUE, FIRST_SERVER_ERROR, SWITCHING_PROTOCOLS, ReplyHead
 
 STALE_WITHIN_S = 0.1  # a stale connection says so within a round trip; later it is a crash
 PASSING_ERRORS = frozenset({500, 502, 503, 504})  # another backend may do better; nginx's proxy_next_upstream has them
@@ -156,7 +158,7 @@ class Answer:
         request = self._request
         self._interim_replies += 1
         if self._interim_replies > MOST_INTERIM_REPLIES:
-            raise bad_reply("too many interim replies")
+            raise ReplyError("too many interim replies")
         if request.client.channel.is_closed:
             return  # a ghost's backend computes on
         if request.head.minor == 0 or (reply.status == CONTINUE and not request.passes_expectation):
@@ -170,7 +172,7 @@ class Answer:
         """Pass the final reply's head on, with what is there of its body."""
         request, head = self._request, self._request.head
         if reply.status == SWITCHING_PROTOCOLS and not _was_offered(reply.upgrade, head.upgrade):
-            raise bad_reply("101 Switching Protocols, which nobody asked for")
+            raise ReplyError("101 Switching Protocols, which nobody asked for")
         framing = reply.framing
         dechunk = framing is Framing.CHUNKED and head.minor == 0
         # An upload that is cut short by an early reply leaves bytes on the connection that are no request.
@@ -215,7 +217,7 @@ class Answer:
         """A trial must not keep others away for as long as a long reply takes."""
         lease = self._request.lease
         if lease is not None and reply.status < FIRST_SERVER_ERROR and lease.backend.health.state is State.TRIAL:
-            self._proof = self._hub.prove_in_time(lease)
+            self._proof = self._hub.prove_after_a_while(lease)
 
     def _debug_fields(self) -> bytes:
         return debug_fields(self._request.record) if self._hub.config.debug_headers else b""

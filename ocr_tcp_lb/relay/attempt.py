@@ -20,7 +20,7 @@ from ocr_tcp_lb.relay.request import Begun, Request
 from ocr_tcp_lb.relay.talk import carry
 from ocr_tcp_lb.relay.tunnel import Tunnel
 from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
-from ocr_tcp_lb.wire.errors import RequestError
+from ocr_tcp_lb.wire.errors import body_too_slow
 from ocr_tcp_lb.wire.head import SWITCHING_PROTOCOLS
 
 LET_DIE_S = 0.005  # of 850 workers killed under load, 3 cost a request more than they had slots; with it none of 400
@@ -194,7 +194,7 @@ class Attempt:
                 raise ClientGone("the client does not read its reply")
             raise ReplyBroken("the backend fell silent inside its reply")
         if upload.streams and not upload.is_blocked_by_backend:
-            raise RequestError(408, "body_timeout", "the request's body did not arrive in time")
+            raise body_too_slow()
         raise self._silent()
 
     async def _finish(self, connection: BackendConnection, answer: Answer) -> Outcome:

@@ -3,8 +3,8 @@
 import math
 import time
 
-from ocr_tcp_lb.balance.lease import Lease, Outcome, Ticket
-from ocr_tcp_lb.balance.outcome import SERVED
+from ocr_tcp_lb.balance.lease import Lease, Ticket
+from ocr_tcp_lb.balance.outcome import SERVED, Outcome
 from ocr_tcp_lb.balance.queue import QueueFull
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import AttemptFailed, Refusal
@@ -49,7 +49,7 @@ class Claim(Ticket):
                 self.priority = priority
 
     def ask(self) -> Lease | None:
-        """Return a lease, or None: it waits, see `waiting`. Raises Refusal: the queue is full, or it would be late."""
+        """Return a lease, or None: it waits (`is_waiting`). Raises Refusal: the queue is full, or it would be late."""
         if self.deadline is not None and not self._hub.fleet.can_meet(self, self.deadline, time.monotonic()):
             raise self._too_late()
         try:
@@ -113,7 +113,7 @@ class Claim(Ticket):
         return Refusal(503, code, message, max(1, math.ceil(min(wait_s, LONGEST_RETRY_AFTER_S))))
 
     def grant(self, lease: Lease) -> None:
-        """Take the lease that the waiting ticket was granted; called from other coroutines and from timers."""
+        """Take the lease; called from other coroutines and from timers, so it only notes and wakes."""
         self.is_waiting = False
         self.lease = lease
         self.client.wakeup.fire_soon()

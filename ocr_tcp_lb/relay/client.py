@@ -120,7 +120,7 @@ class Client:
         self.expired = False
 
     def shorten(self, allowed_s: float, seconds: float) -> None:
-        """Have the deadline, which was set to `allowed_s` from then, be `seconds` from then, if that is sooner."""
+        """Count `seconds` instead of `allowed_s` from when the present deadline was set, if that ends sooner."""
         began = min(self.deadline - allowed_s, time.monotonic())
         self.deadline = min(self.deadline, began + seconds)
 

@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Callable
 
-from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.relay.failures import AttemptFailed, Refusal
 from ocr_tcp_lb.relay.pacing import unpace
 from ocr_tcp_lb.relay.readiness import OUT_OF_DESCRIPTORS, Channel, Wakeup

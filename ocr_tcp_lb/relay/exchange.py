@@ -1,13 +1,15 @@
 """One request and its answer: obtain a lease, attempt, again where that is safe, settle, log.
 
-However it ends, it passes the one ending in `run`: memory is given back and one record is written. Every lease is
-settled in `_serve`, exactly once, on cancellation too; those of a hedged attempt that it does not pass on, in `runner`.
+However it ends, it passes the one ending in `run`: memory is given back and one record is written. A lease is settled
+exactly once, on cancellation too, by whoever holds it when its attempt ends: `_serve` as a rule; `run` if nothing was
+attempted, `waiting` if it came too late, `express` and `runner` for their own.
 """
 
 import asyncio
 import time
 
-from ocr_tcp_lb.balance.lease import Lease, Outcome
+from ocr_tcp_lb.balance.lease import Lease
+from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.relay.attempt import Attempt
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client

@@ -3,7 +3,7 @@
 OS errors are translated into these once, where a socket is touched. Protocol errors come from `wire`.
 """
 
-from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.errors import LoadBalancerError
 
 

@@ -18,7 +18,7 @@ from ocr_tcp_lb.relay.readiness import Buffer, Channel
 from ocr_tcp_lb.relay.splice import SMALLEST_SPLICE_BYTES, Pipe, Pipes
 from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import too_large
-from ocr_tcp_lb.wire.head import Framing
+from ocr_tcp_lb.wire.framing import Framing
 
 ROUNDS = 16  # a pump moves at most 16 reads (4 to 16 MiB), then lets other connections have their turn
 CHUNKED_ROUNDS = 1  # a read of 256 KiB may hold 43,000 chunks of one byte, 40 ms of work
@@ -35,8 +35,9 @@ def next_read_bytes(payload: int, raw: int) -> int:
 class Flow:
     """One body from `source` to `sink`; `done` once its last byte was taken by the sink.
 
-    `moved` counts the body's bytes that the sink took, `surplus` holds bytes that came after the end of a chunked body.
-    With `dechunk`, the payload alone is passed on (to HTTP/1.0 clients, which know no chunks).
+    `moved` counts what the sink took of the body as it is sent, a chunked one with its framing. `surplus` holds bytes
+    that came after the end of a chunked body. With `dechunk`, the payload alone is passed on and counted (to HTTP/1.0
+    clients, which know no chunks).
     """
 
     __slots__ = (

@@ -10,10 +10,10 @@ from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import ClientGone, SourceBroke
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.upload import Upload
-from ocr_tcp_lb.wire.errors import RequestError
+from ocr_tcp_lb.wire.errors import RequestError, body_too_slow
 from ocr_tcp_lb.wire.framing import Framing
 from ocr_tcp_lb.wire.head import RequestHead
-from ocr_tcp_lb.wire.replies import CONTINUE
+from ocr_tcp_lb.wire.replies import CONTINUE_REPLY
 
 
 def is_to_come(head: RequestHead, inbox: bytes) -> bool:
@@ -62,10 +62,10 @@ class Gathering:
     def _invite(self) -> None:
         """Ask for the body; a client that has no room for 25 bytes does not read."""
         try:
-            sent = self._client.channel.send(CONTINUE)
+            sent = self._client.channel.send(CONTINUE_REPLY)
         except OSError as error:
             raise ClientGone(str(error)) from error
-        if sent < len(CONTINUE):
+        if sent < len(CONTINUE_REPLY):
             raise ClientGone("the client does not read")
 
     @property
@@ -91,7 +91,7 @@ class Gathering:
                     return True
                 client.allow(self._hub.timeouts.idle_s)
             elif client.expired:
-                raise RequestError(408, "body_timeout", "the request's body did not arrive in time")
+                raise body_too_slow()
         except RequestError as refusal:
             self.fail(refusal)
             return True

@@ -8,7 +8,7 @@ first that has its reply whole, or the head of one too long to be held. That one
 
 import time
 
-from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.relay.answer import PASSING_ERRORS, Answer
 from ocr_tcp_lb.relay.attempt import Attempt

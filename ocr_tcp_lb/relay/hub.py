@@ -1,7 +1,7 @@
 """What all connections share: limits, parsers, the fleet, the upstreams, memory, deadlines, the log.
 
 The hub is the seam between deciding and moving: it hands the fleet's grants to the waiting connections and calls
-the fleet again when its next back-off ends. It holds no decision of its own.
+the fleet again at `next_event_at`. It decides nothing itself but when to let go of ghosts.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol, cast
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
 from ocr_tcp_lb.balance.fleet import Fleet
-from ocr_tcp_lb.balance.lease import Lease, Outcome, Ticket
+from ocr_tcp_lb.balance.lease import Lease, Ticket
+from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.config import BackendConfig, Config
 from ocr_tcp_lb.relay.buffers import Slabs, scratch_view
 from ocr_tcp_lb.relay.deadlines import Deadlines
@@ -31,7 +31,7 @@ from ocr_tcp_lb.wire.rewrite import Router
 
 log = logging.getLogger(__name__)
 
-PROVEN_AFTER_S = 1.0
+PROVEN_AFTER_S = 1.0  # as a proxy before a dead service does, what breaks has mostly broken by then
 
 
 def spec_of(backend: BackendConfig) -> BackendSpec:
@@ -47,13 +47,6 @@ def shortest_limit_s(config: Config) -> float:
 
 def _may_be_express(config: Config) -> bool:
     return not (config.debug_headers or config.hedge)
-
-
-class Waits(Protocol):
-    """A ticket of the relay: told when it has become a lease."""
-
-    def grant(self, lease: Lease) -> None:
-        """Take the lease; called from inside another task or a callback, so it must only note and wake."""
 
 
 class Hub:
@@ -119,8 +112,8 @@ class Hub:
         """Tell the fleet that a backend is well, of an attempt that may go on for hours."""
         self._follow(self.fleet.prove(lease, time.monotonic()))
 
-    def prove_in_time(self, lease: Lease) -> asyncio.TimerHandle:
-        """Do so once the attempt has gone on for a while, unless it is cancelled: what breaks often does so soon."""
+    def prove_after_a_while(self, lease: Lease) -> asyncio.TimerHandle:
+        """Call `prove` in PROVEN_AFTER_S. Cancel the handle if the attempt ends first."""
         return self.loop.call_later(PROVEN_AFTER_S, partial(self.prove, lease))
 
     def let_go(self, lease: Lease) -> bool:
@@ -220,7 +213,7 @@ class Hub:
 
     def _hand_out(self, granted: Sequence[Lease]) -> None:
         for lease in granted:
-            cast(Waits, lease.ticket).grant(lease)
+            lease.ticket.grant(lease)
 
     def _arm_tick(self) -> None:
         due = self.fleet.next_event_at

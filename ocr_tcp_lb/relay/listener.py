@@ -88,7 +88,7 @@ def discard(opened: Iterable[socket.socket]) -> None:
         sock.close()
 
 
-def _look_up(address: TcpAddress) -> Iterable[tuple[int, tuple[Any, ...]]]:
+def _look_up(address: TcpAddress) -> Iterable[tuple[socket.AddressFamily, tuple[Any, ...]]]:
     """Find the families and socket addresses of a host that is to be listened on."""
     flags = socket.AI_PASSIVE | socket.AI_NUMERICSERV
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=flags)
@@ -111,7 +111,7 @@ def _open(address: Address) -> list[socket.socket]:
     return [first, second]
 
 
-def _open_all(found: Iterable[tuple[int, tuple[Any, ...]]]) -> list[socket.socket]:
+def _open_all(found: Iterable[tuple[socket.AddressFamily, tuple[Any, ...]]]) -> list[socket.socket]:
     """Listen on all addresses of a name that this machine has: `localhost` may say ::1 where there is no IPv6."""
     opened: list[socket.socket] = []
     missing: OSError | None = None
@@ -129,7 +129,7 @@ def _open_all(found: Iterable[tuple[int, tuple[Any, ...]]]) -> list[socket.socke
     return opened
 
 
-def _open_tcp(family: int, sockaddr: tuple[Any, ...]) -> socket.socket:
+def _open_tcp(family: socket.AddressFamily, sockaddr: tuple[Any, ...]) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

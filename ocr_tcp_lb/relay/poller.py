@@ -36,11 +36,11 @@ class Poller:
         self.loop = loop
 
     def watch(self, watched: Watched) -> None:
-        """Tell it from now on."""
+        """Call its `on_readable` from now on."""
         raise NotImplementedError
 
     def unwatch(self, watched: Watched) -> None:
-        """Tell it no more; before its descriptor is closed."""
+        """Call it no more; before its descriptor is closed."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -60,13 +60,13 @@ class EpollPoller(Poller):
         return len(self._watched)
 
     def watch(self, watched: Watched) -> None:
-        """Tell it from now on."""
+        """Call its `on_readable` from now on."""
         self._watched[watched.fd] = watched
         with suppress(FileExistsError):  # it was unwatched a moment ago, and nothing came since
             self._epoll.register(watched.fd, select.EPOLLIN)
 
     def unwatch(self, watched: Watched) -> None:
-        """Tell it no more. Mostly it is about to be closed, which the kernel notices by itself; if not, see `_look`."""
+        """Call it no more. Mostly it is about to be closed, which the kernel notices by itself; if not, see `_look`."""
         del self._watched[watched.fd]
 
     def _look(self) -> None:
@@ -92,11 +92,11 @@ class LoopPoller(Poller):
     """The one for where there is no epoll: the event loop itself."""
 
     def watch(self, watched: Watched) -> None:
-        """Tell it from now on."""
+        """Call its `on_readable` from now on."""
         self.loop.add_reader(watched.fd, watched.on_readable)
 
     def unwatch(self, watched: Watched) -> None:
-        """Tell it no more."""
+        """Call it no more."""
         self.loop.remove_reader(watched.fd)
 
 

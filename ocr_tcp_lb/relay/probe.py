@@ -23,7 +23,7 @@ from ocr_tcp_lb.relay.introduction import header_for_check
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.upstream import Upstream
 from ocr_tcp_lb.wire.boundary import reply_head_end
-from ocr_tcp_lb.wire.errors import bad_reply
+from ocr_tcp_lb.wire.errors import ReplyError
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Probe:
                     return reply.status
                 interim_replies += 1
                 if interim_replies > MOST_INTERIM_REPLIES:
-                    raise bad_reply("too many interim replies")
+                    raise ReplyError("too many interim replies")
                 data = data[end:]
 
 

@@ -8,8 +8,8 @@ class Record:
     """
 
     status: int = 0  # 0: the client got no status line
-    bytes_in: int = 0  # body bytes taken from the client
-    bytes_out: int = 0  # body bytes given to the client
+    bytes_in: int = 0  # of the body as it was sent, a chunked one with its framing: taken from the client
+    bytes_out: int = 0  # and given to it
     backend: str = "-"
     attempts: int = 0
     began: float = 0.0  # the head was complete

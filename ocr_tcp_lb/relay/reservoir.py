@@ -155,7 +155,7 @@ class Reservoirs:
         return Reservoir(self, store) if store is not None else None
 
     def empty(self, store: Pipe) -> None:
-        """Have a store back with what is in it."""
+        """Throw away what is in a store, and take it back."""
         try:
             if self._null_fd < 0:
                 self._null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)

@@ -7,14 +7,16 @@ service that hangs or is away keeps nobody waiting at first, and after that for 
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
-from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.relay.failures import AttemptFailed
 from ocr_tcp_lb.relay.readiness import Wakeup
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 SocketEndpoint = tuple[socket.AddressFamily, SocketAddress]
+Found = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]]  # of `getaddrinfo`
 FRESH_S = 10.0  # a service that moved (a container restarted) is found again within this time
 USABLE_S = 60.0  # its old address may soon be another's
 
@@ -30,7 +32,7 @@ class Resolver:
         self._is_literal = bool(self._addresses)
         self._last: SocketEndpoint | None = None  # the one that nobody answered at, lately
         self._resolved_at = 0.0
-        self._lookup: asyncio.Future[list[tuple[object, ...]]] | None = None
+        self._lookup: asyncio.Future[Found] | None = None
 
     async def addresses(self, wakeup: Wakeup, has_expired: Callable[[], bool]) -> Sequence[SocketEndpoint]:
         """The addresses to try, in this order.
@@ -65,17 +67,19 @@ class Resolver:
     def _keep(self, found: Sequence[SocketEndpoint]) -> None:
         self._addresses = sorted(found, key=lambda one: one == self._last)
 
-    def _look_up(self) -> asyncio.Future[list[tuple[object, ...]]]:
+    def _look_up(self) -> asyncio.Future[Found]:
         if self._lookup is None:
-            found = self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-            self._lookup = asyncio.ensure_future(found)  # type: ignore[arg-type]
+            found: Awaitable[Found] = self._loop.getaddrinfo(
+                self._host, self._port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+            )
+            self._lookup = asyncio.ensure_future(found)
             self._lookup.add_done_callback(self._take)
         return self._lookup
 
-    def _take(self, lookup: asyncio.Future[list[tuple[object, ...]]]) -> None:
+    def _take(self, lookup: asyncio.Future[Found]) -> None:
         self._lookup = None
         if not lookup.cancelled() and lookup.exception() is None:
-            self._keep([(family, address) for family, _, _, _, address in lookup.result()])  # type: ignore[misc]
+            self._keep([(family, address) for family, _, _, _, address in lookup.result()])
             self._resolved_at = self._loop.time()
 
     def _failure(self, reason: str) -> AttemptFailed:

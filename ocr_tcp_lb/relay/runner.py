@@ -10,7 +10,8 @@ import logging
 import time
 from collections.abc import Callable
 
-from ocr_tcp_lb.balance.lease import Lease, Outcome
+from ocr_tcp_lb.balance.lease import Lease
+from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.relay.answer import MOST_INTERIM_REPLIES
 from ocr_tcp_lb.relay.attempt import opening_of
@@ -25,7 +26,8 @@ from ocr_tcp_lb.relay.request import Begun, Request
 from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.errors import ReplyError
-from ocr_tcp_lb.wire.head import Framing, ReplyHead
+from ocr_tcp_lb.wire.framing import Framing
+from ocr_tcp_lb.wire.head import ReplyHead
 
 log = logging.getLogger(__name__)
 

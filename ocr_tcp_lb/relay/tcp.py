@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 
-from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.connecting import connect
@@ -77,7 +77,7 @@ class TcpSession:
             connection = await self._connect(upstream)
             self._hub.begin_reply(lease)
             # Not at once: something before a dead service may accept for it, and close.
-            proof = self._hub.prove_in_time(lease)
+            proof = self._hub.prove_after_a_while(lease)
             try:
                 outcome = await self._pass_on(connection, introduction)
             finally:

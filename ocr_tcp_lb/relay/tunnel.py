@@ -12,7 +12,7 @@ from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import Flow
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.readiness import Channel
-from ocr_tcp_lb.wire.head import Framing
+from ocr_tcp_lb.wire.framing import Framing
 
 
 class Tunnel:

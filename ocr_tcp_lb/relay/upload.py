@@ -1,4 +1,4 @@
-"""A request's body on the balancer's side: gathered before a worker is taken, sent, and sent again if need be.
+"""A request's body on the balancer's side: gathered before a backend is taken, sent, and sent again if need be.
 
 Three stages, each a method that moves what it can and never waits:
 `gather` reads the body into bounded memory until it is whole or the bound is reached; `start` begins an attempt,
@@ -16,7 +16,8 @@ from ocr_tcp_lb.relay.reservoir import FRONT_BYTES, SMALLEST_BYTES, Reservoir, R
 from ocr_tcp_lb.relay.splice import Pipes
 from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import too_large
-from ocr_tcp_lb.wire.head import Framing, RequestHead
+from ocr_tcp_lb.wire.framing import Framing
+from ocr_tcp_lb.wire.head import RequestHead
 
 SMALL_SLAB_BYTES = 16 * KIB  # so much memory at a time for a body that drips in
 FLOWING_BYTES = 64 * KIB  # a body of which so much has come drips no more
@@ -97,7 +98,7 @@ class Upload:
 
     @property
     def bytes_taken(self) -> int:
-        """How many body bytes came from the client so far."""
+        """How many bytes of the body came from the client so far, of a chunked one with its framing."""
         return self.gathered + (self._flow.moved if self._flow is not None else 0)
 
     @property
@@ -116,7 +117,7 @@ class Upload:
         return surplus
 
     def gather(self) -> bool:
-        """Read what is there, of a chunked body one helping; True when `is_gathered`, or no memory is left.
+        """Read what is there, of a chunked body about `_read_bytes`; True when `is_gathered`, or no memory is left.
 
         Raises RequestError for malformed or too large chunked bodies, SourceBroke when the client is gone.
         """

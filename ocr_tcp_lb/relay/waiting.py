@@ -9,7 +9,9 @@ async def obtain(claim: Claim, *, watch_client: bool) -> Lease:
     lease = claim.lease
     if lease is None and not claim.is_waiting:
         lease = claim.ask()
-    return lease or await wait(claim, watch_client=watch_client)
+    if lease is None:
+        lease = await wait(claim, watch_client=watch_client)
+    return lease
 
 
 async def wait(claim: Claim, *, watch_client: bool) -> Lease:

@@ -12,13 +12,13 @@ from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import ProtocolError, ReplyError, RequestError
 from ocr_tcp_lb.wire.framing import Framing
 from ocr_tcp_lb.wire.head import Hop, ReplyHead, RequestHead
-from ocr_tcp_lb.wire.replies import CONTINUE, REASONS, error_reply
+from ocr_tcp_lb.wire.replies import CONTINUE_REPLY, REASONS, error_reply
 from ocr_tcp_lb.wire.requests import RequestParser
 from ocr_tcp_lb.wire.responses import ReplyParser
 from ocr_tcp_lb.wire.rewrite import Router
 
 __all__ = [
-    "CONTINUE",
+    "CONTINUE_REPLY",
     "REASONS",
     "ChunkedBody",
     "Framing",

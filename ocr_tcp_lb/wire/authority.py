@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import h11
 
-from ocr_tcp_lb.wire.errors import RequestError, bad_reply, bad_request
+from ocr_tcp_lb.wire.errors import ReplyError, RequestError, bad_request
 from ocr_tcp_lb.wire.fields import Field
 
 
@@ -35,9 +35,9 @@ def confirm_reply(raw: bytes, method: bytes, fields: Sequence[Field]) -> None:
         connection.receive_data(raw)
         event = connection.next_event()
     except h11.RemoteProtocolError as error:
-        raise bad_reply("the backend sent a head that h11 refuses") from error
+        raise ReplyError("the backend sent a head that h11 refuses") from error
     if not (isinstance(event, h11.Response | h11.InformationalResponse) and _same_names(event, fields)):
-        raise bad_reply("the backend sent a head that h11 reads in another way")
+        raise ReplyError("the backend sent a head that h11 reads in another way")
 
 
 def _same_names(event: h11.Request | h11.Response | h11.InformationalResponse, fields: Sequence[Field]) -> bool:

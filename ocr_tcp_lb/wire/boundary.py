@@ -8,9 +8,9 @@ gets its answer at once instead of a timeout. What is wrong *inside* a complete 
 import re
 from typing import Final
 
-from ocr_tcp_lb.wire.errors import RequestError, bad_reply, bad_request
+from ocr_tcp_lb.wire.errors import ReplyError, RequestError, bad_request
 from ocr_tcp_lb.wire.fields import CRLF, END, TOKEN
-from ocr_tcp_lb.wire.startline import read_request_line, read_status_line
+from ocr_tcp_lb.wire.startline import read_request_line, read_status_line, unsupported_version
 
 _PREFACE = b"PRI * HTTP/2.0"  # RFC 9113, 3.4
 _TLS_HANDSHAKE = 0x16  # RFC 8446, 5.1: the content type of a ClientHello's record
@@ -41,14 +41,14 @@ def reply_head_end(data: bytes | bytearray, limit: int, start: int = 0) -> int:
     if 4 <= end <= limit:
         return end
     if not b"HTTP/1.".startswith(data[:7]):
-        raise bad_reply("the backend does not speak HTTP/1")
+        raise ReplyError("the backend does not speak HTTP/1")
     if _HOPELESS.search(data, max(0, start - 2)):
-        raise bad_reply("the backend sent a control character, a bare line end or a folded line in its head")
+        raise ReplyError("the backend sent a control character, a bare line end or a folded line in its head")
     line_end = data.find(CRLF)
     if line_end >= max(0, start - 1):
         read_status_line(bytes(data[:line_end]))
     if end >= 4 or len(data) >= limit:
-        raise bad_reply(f"the backend sent a head over {limit} bytes")
+        raise ReplyError(f"the backend sent a head over {limit} bytes")
     return 0
 
 
@@ -57,7 +57,7 @@ def _refuse_request(data: bytes | bytearray, limit: int, start: int) -> None:
     if data[0] == _TLS_HANDSHAKE:
         raise bad_request("this looks like TLS; this port speaks plain HTTP")
     if data.startswith(_PREFACE):
-        read_request_line(_PREFACE)
+        raise unsupported_version(b"HTTP/2.0")
     if not TOKEN.match(data):
         raise bad_request("a head must begin with a method: no white space, empty line or binary data")
     if _HOPELESS.search(data, max(0, start - 2), limit):

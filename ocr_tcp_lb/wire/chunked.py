@@ -7,10 +7,13 @@ bytes are cut into calls never changes what is found.
 """
 
 import re
+from typing import Literal
 
-from ocr_tcp_lb.wire.errors import ProtocolError, ReplyError, RequestError, Side
+from ocr_tcp_lb.wire.errors import ProtocolError, ReplyError, RequestError
 from ocr_tcp_lb.wire.fields import HOP_BY_HOP, UNREMOVABLE, claims_origin, read_field
 from ocr_tcp_lb.wire.framing import MAX_LENGTH
+
+Side = Literal["client", "backend"]
 
 MAX_EXTENSION_BYTES = 256  # a chunk; nobody uses them, and they cost the receiver (CVE-2023-39326)
 MAX_EXTENSIONS_BYTES = 16 * 1024  # a body
@@ -167,7 +170,7 @@ class ChunkedBody:
     def _fault(self, message: str) -> ProtocolError:
         if self._side == "client":
             return RequestError(400, "bad_chunk", message)
-        return ReplyError(502, "bad_reply", f"the backend sent a bad body: {message}")
+        return ReplyError(f"the backend sent a bad body: {message}")
 
 
 def _is_forbidden(name: bytes) -> bool:

@@ -1,14 +1,14 @@
 """Where a message's body ends: RFC 9112 section 6.3, its rules numbered as there.
 
-Both functions take what the head says and return the framing and the length (0 unless `LENGTH`). They raise
-the sender's error wherever two readers of the same bytes could disagree; nothing is ever repaired.
+Both functions take what the head says and return the framing; `read_length` reads the length. They raise the sender's
+error wherever two readers of the same bytes could disagree; nothing is ever repaired.
 """
 
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
-from ocr_tcp_lb.wire.errors import Fault, RequestError, bad_reply, bad_request
+from ocr_tcp_lb.wire.errors import Fault, ReplyError, RequestError, bad_request
 from ocr_tcp_lb.wire.fields import TOKEN
 
 MAX_LENGTH: Final = 2**63 - 1  # what every backend's signed 64-bit integer holds
@@ -24,7 +24,7 @@ class Framing(Enum):
     UNTIL_CLOSE = "until close"
 
 
-def request_framing(minor: int, codings: Sequence[bytes], lengths: Sequence[bytes]) -> tuple[Framing, int]:
+def request_framing(minor: int, codings: Sequence[bytes], lengths: Sequence[bytes]) -> Framing:
     """Frame a request by its Transfer-Encoding and Content-Length values."""
     if codings:
         if minor == 0:  # 6.1: a Transfer-Encoding on HTTP/1.0 means that the framing is faulty
@@ -32,41 +32,42 @@ def request_framing(minor: int, codings: Sequence[bytes], lengths: Sequence[byte
         if lengths:  # rule 3: "ought to be handled as an error"
             raise bad_request("both Transfer-Encoding and Content-Length (RFC 9112, 6.3)")
         _check_request_coding(codings)  # rule 4
-        return Framing.CHUNKED, 0
+        return Framing.CHUNKED
     if lengths:  # rules 5 and 6
-        return Framing.LENGTH, one_length(lengths, bad_request)
-    return Framing.NONE, 0  # rule 7
+        _check_length(lengths, bad_request)
+        return Framing.LENGTH
+    return Framing.NONE  # rule 7
 
 
-def reply_framing(
-    status: int, minor: int, method: bytes, codings: Sequence[bytes], lengths: Sequence[bytes]
-) -> tuple[Framing, int]:
-    """Frame the reply to a request with that method; faulty fields are refused even where no body follows.
+def reply_framing(status: int, minor: int, codings: Sequence[bytes], lengths: Sequence[bytes]) -> Framing:
+    """Frame a reply; faulty fields are refused even where no body follows.
 
-    Rule 2, the tunnel after CONNECT, cannot arise: no CONNECT is ever sent.
+    Of rule 1, HEAD is the caller's, which knows what was asked. Rule 2, the tunnel after CONNECT, cannot arise: no
+    CONNECT is ever sent.
     """
     if codings:
         if minor == 0:  # 6.1, as above
-            raise bad_reply("the backend sent Transfer-Encoding on HTTP/1.0")
+            raise ReplyError("the backend sent Transfer-Encoding on HTTP/1.0")
         if lengths:  # rule 3
-            raise bad_reply("the backend sent both Transfer-Encoding and Content-Length")
+            raise ReplyError("the backend sent both Transfer-Encoding and Content-Length")
         if len(codings) > 1 or codings[0].lower() != b"chunked":  # rule 4; h11 knows no other coding either
-            raise bad_reply("the backend sent a transfer coding other than chunked")
-    length = one_length(lengths, bad_reply) if lengths else 0  # rule 5
-    if method == b"HEAD" or status < 200 or status in (204, 304):  # rule 1
-        return Framing.NONE, 0
+            raise ReplyError("the backend sent a transfer coding other than chunked")
+    if lengths:  # rule 5
+        _check_length(lengths, ReplyError)
+    if status < 200 or status in (204, 304):  # rule 1
+        return Framing.NONE
     if codings:
-        return Framing.CHUNKED, 0
+        return Framing.CHUNKED
     if lengths:
-        return Framing.LENGTH, length  # rule 6
-    return Framing.UNTIL_CLOSE, 0  # rule 8
+        return Framing.LENGTH  # rule 6
+    return Framing.UNTIL_CLOSE  # rule 8
 
 
-def one_length(lengths: Sequence[bytes], fault: Fault) -> int:
-    """Read the only Content-Length there may be (RFC 9110, 8.6: repeated equal ones may be refused)."""
+def _check_length(lengths: Sequence[bytes], fault: Fault) -> None:
+    """Accept one good Content-Length only (RFC 9110, 8.6: repeated equal ones may be refused)."""
     if len(lengths) > 1:
         raise fault("more than one Content-Length")
-    return read_length(lengths[0], fault)
+    read_length(lengths[0], fault)
 
 
 def read_length(value: bytes, fault: Fault) -> int:

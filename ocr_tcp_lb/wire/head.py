@@ -11,9 +11,6 @@ from ocr_tcp_lb.wire.fields import CRLF, END
 from ocr_tcp_lb.wire.framing import Framing
 from ocr_tcp_lb.wire.plans import ReplyPlan, RequestPlan
 
-__all__ = ["Framing", "Hop", "ReplyHead", "RequestHead"]
-
-
 CONTINUE: Final = 100  # status codes, RFC 9110 section 15
 SWITCHING_PROTOCOLS: Final = 101
 FIRST_FINAL: Final = 200

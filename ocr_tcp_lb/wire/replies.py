@@ -7,7 +7,7 @@ person on `message`.
 import json
 from http import HTTPStatus
 
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CONTINUE_REPLY = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 REASONS: dict[int, bytes] = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 

@@ -154,7 +154,7 @@ class _Shape:
         def values(name: bytes) -> list[bytes]:
             return [cells[index] for index in positions(self.names, name)]
 
-        framing, _ = request_framing(self.minor, values(b"transfer-encoding"), values(b"content-length"))
+        framing = request_framing(self.minor, values(b"transfer-encoding"), values(b"content-length"))
         options = connection_options(values(b"connection"), bad_request)
         has_body = framing is not Framing.NONE
         return RequestPlan(

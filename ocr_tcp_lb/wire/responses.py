@@ -8,7 +8,7 @@ Measured as for requests: a Flask reply with five fields is parsed in 2.2 us, wi
 """
 
 from ocr_tcp_lb.wire.authority import confirm_reply
-from ocr_tcp_lb.wire.errors import bad_reply
+from ocr_tcp_lb.wire.errors import ReplyError
 from ocr_tcp_lb.wire.fields import END, connection_options, split_head
 from ocr_tcp_lb.wire.framing import Framing, read_length, reply_framing
 from ocr_tcp_lb.wire.head import ReplyHead
@@ -62,10 +62,10 @@ class ReplyParser:
         return self._learn(raw, method)
 
     def _learn(self, raw: bytes, method: bytes) -> ReplyHead:
-        line, fields = split_head(raw, bad_reply)
+        line, fields = split_head(raw, ReplyError)
         status, minor, reason = read_status_line(line)
         if len(fields) > self._max_fields:
-            raise bad_reply(f"the backend sent more than {self._max_fields} header fields")
+            raise ReplyError(f"the backend sent more than {self._max_fields} header fields")
         shape = _Shape(status, minor, reason, tuple(name for name, _ in fields))
         head = shape.head(method, cells_of([value for _, value in fields]))
         confirm_reply(raw, method, fields)
@@ -96,7 +96,7 @@ class _Shape:
         if plan is None:
             plan = self._plan(cells)
             self._plans.add(controls, plan)
-        length = read_length(cells[self._length_at], bad_reply) if self._length_at else 0
+        length = read_length(cells[self._length_at], ReplyError) if self._length_at else 0
         if method == b"HEAD":  # RFC 9112, 6.3, rule 1
             return ReplyHead(plan, cells, Framing.NONE, plan.keep_alive_head)
         head = ReplyHead(plan, cells, plan.framing, plan.keep_alive)
@@ -109,8 +109,8 @@ class _Shape:
             return [cells[index] for index in positions(self.names, name)]
 
         codings, lengths = values(b"transfer-encoding"), values(b"content-length")
-        framing, _ = reply_framing(self.status, self.minor, b"GET", codings, lengths)
-        options = connection_options(values(b"connection"), bad_reply)
+        framing = reply_framing(self.status, self.minor, codings, lengths)
+        options = connection_options(values(b"connection"), ReplyError)
         persists = _persists(self.status, self.minor, options)
         return ReplyPlan(
             status=self.status,
@@ -126,7 +126,7 @@ class _Shape:
 
     def _upgrade(self, options: frozenset[bytes], upgrades: list[bytes]) -> bytes:
         if self.status == 101 and not (upgrades and b"upgrade" in options and self.minor == 1):
-            raise bad_reply("the backend sent 101 without saying to what it switches (RFC 9110, 15.2.2)")
+            raise ReplyError("the backend sent 101 without saying to what it switches (RFC 9110, 15.2.2)")
         return b", ".join(upgrades) if self.status in (101, 426) else b""
 
 

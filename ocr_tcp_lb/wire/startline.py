@@ -6,7 +6,7 @@ at what a target means (see `targets`).
 
 import re
 
-from ocr_tcp_lb.wire.errors import RequestError, bad_reply, bad_request
+from ocr_tcp_lb.wire.errors import ReplyError, RequestError, bad_request
 from ocr_tcp_lb.wire.fields import TOKEN
 
 _VISIBLE = re.compile(rb"[!-~]++")
@@ -31,15 +31,20 @@ def read_request_line(line: bytes) -> tuple[bytes, bytes, int]:
     if not _VERSION.fullmatch(version):
         raise bad_request("a malformed HTTP version (RFC 9112, 2.3)")
     if version not in (b"HTTP/1.0", b"HTTP/1.1"):
-        what = "HTTP/2 without TLS" if version == b"HTTP/2.0" else "this version of HTTP"
-        raise RequestError(505, "unsupported_version", f"{what} is not spoken here, only HTTP/1.0 and 1.1")
+        raise unsupported_version(version)
     return method, target, version[-1] - ord("0")
+
+
+def unsupported_version(version: bytes) -> RequestError:
+    """Make what a request of another version is refused with."""
+    what = "HTTP/2 without TLS" if version == b"HTTP/2.0" else "this version of HTTP"
+    return RequestError(505, "unsupported_version", f"{what} is not spoken here, only HTTP/1.0 and 1.1")
 
 
 def read_status_line(line: bytes) -> tuple[int, int, bytes]:
     """Return status, minor version and reason; a missing reason is common and taken for an empty one."""
     match = _STATUS_LINE.fullmatch(line)
     if not match:
-        raise bad_reply("the backend sent an invalid status line")
+        raise ReplyError("the backend sent an invalid status line")
     minor, status, reason = match.groups()
     return int(status), int(minor), reason or b""

@@ -1,7 +1,8 @@
 import pytest
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
-from ocr_tcp_lb.balance.lease import Lease, Outcome, Ticket
+from ocr_tcp_lb.balance.lease import Lease, Ticket
+from ocr_tcp_lb.balance.outcome import Outcome
 
 BACKEND = Backend(BackendSpec("b1"))
 

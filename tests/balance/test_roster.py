@@ -5,7 +5,6 @@ import pytest
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
 from ocr_tcp_lb.balance.lease import Lease, Ticket
-from ocr_tcp_lb.balance.policy import POLICIES
 from ocr_tcp_lb.balance.roster import Roster, roster_for
 
 both_kinds = pytest.mark.parametrize("policy", ["queue", "round-robin"])
@@ -16,7 +15,7 @@ def backends(*weights: float) -> list[Backend]:
 
 
 def roster_of(policy: str, members: list[Backend]) -> Roster:
-    roster = roster_for(policy, members, POLICIES[policy](), random.Random(1))
+    roster = roster_for(policy, members, random.Random(1))
     for backend in members:
         roster.refresh(backend)
     return roster

@@ -14,7 +14,17 @@ from collections.abc import Callable
 
 import httptools
 
-from ocr_tcp_lb.wire import ChunkedBody, Framing, Hop, ProtocolError, ReplyParser, RequestHead, RequestParser
+from ocr_tcp_lb.wire import (
+    ChunkedBody,
+    Framing,
+    Hop,
+    ProtocolError,
+    ReplyError,
+    ReplyParser,
+    RequestError,
+    RequestHead,
+    RequestParser,
+)
 from ocr_tcp_lb.wire.boundary import head_end, reply_head_end
 
 from . import llhttp
@@ -45,7 +55,7 @@ class Heads:
         try:
             end = head_end(raw, LIMIT)
             head = self._warm.parse(raw[:end]) if end else None
-        except ProtocolError as error:
+        except RequestError as error:
             return error.status, error.message
         _cut_alike(head_end, raw, cut, end)
         if head is None:
@@ -82,8 +92,8 @@ class Heads:
         try:
             end = reply_head_end(raw, LIMIT)
             head = self._warm_replies.parse(raw[:end], b"GET") if end else None
-        except ProtocolError as error:
-            return error.status, error.message
+        except ReplyError as error:
+            return (error.message,)
         _cut_alike(reply_head_end, raw, cut, end)
         if head is None:
             return ("incomplete",)

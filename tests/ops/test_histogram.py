@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from ocr_tcp_lb.ops.histogram import FINENESS, SERVICE_BOUNDS_S, Histogram, percentile, refined
+from ocr_tcp_lb.ops.histogram import FINE_SERVICE_BOUNDS_S, FINENESS, SERVICE_BOUNDS_S, Histogram, percentile, refined
 
 
 def test_value_on_a_bound_belongs_below_it() -> None:
@@ -14,6 +14,10 @@ def test_value_on_a_bound_belongs_below_it() -> None:
     buckets = dict(histogram.cumulative())
     assert (buckets[0.005], buckets[0.01], buckets[300.0]) == (1, 2, 3)
     assert (histogram.count, histogram.sum_s) == (4, pytest.approx(601.0100001))
+
+
+def test_histograms_of_the_same_bounds_share_the_fine_ones() -> None:
+    assert Histogram().fine is Histogram().fine is FINE_SERVICE_BOUNDS_S
 
 
 def test_refined_bounds_grow_and_contain_the_published_ones() -> None:

@@ -31,6 +31,14 @@ async def test_names_follow_the_conventions(house: House) -> None:
         assert (kind == "counter") == name.endswith("_total"), name
 
 
+async def test_help_of_a_metric_stands_alone(house: House) -> None:
+    async with watched(house.balancer([house.backend()])) as admin:
+        text = render(admin.monitor)
+    for name, said in re.findall(r"^# HELP (\S+) (.*)$", text, re.M):
+        assert "backend" in said or not name.startswith("ocr_tcp_lb_backend_"), name
+        assert not re.match(r"(Of these|Those|Its)\b|.*\bthey\b", said), said
+
+
 async def test_series_of_a_backend_exist_before_its_first_request(house: House) -> None:
     async with watched(house.balancer([house.backend()])) as admin:
         found = families(render(admin.monitor))

@@ -43,6 +43,11 @@ def test_times_have_three_digits(value: float | None, said: str) -> None:
     assert words.milliseconds(value) == said
 
 
+@pytest.mark.parametrize(("seconds", "said"), [(None, None), (0.0, 0.0), (0.0123456, 12.3), (2.0, 2000.0)])
+def test_times_for_machines_are_milliseconds(seconds: float | None, said: float | None) -> None:
+    assert words.rounded_ms(seconds) == said
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"), [(5.0, "5 s"), (65.0, "1 min 5 s"), (7260.0, "2 h 1 min"), (90000.0, "1 d 1 h")]
 )

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.config import BackendConfig, FairBy, QueueConfig, Timeouts
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.client import Client

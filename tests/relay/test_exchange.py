@@ -58,6 +58,18 @@ async def test_chunked_body_arrives_as_it_was_sent(house: House, limits: Limits)
     assert backend.requests[0].values(b"transfer-encoding") == [b"chunked"]
 
 
+async def test_bytes_of_a_chunked_body_are_counted_with_its_framing(house: House) -> None:
+    backend = house.backend()
+    coded = b"Transfer-Encoding: chunked\r\n\r\n" + chunked(b"hello")
+    backend.answer(lambda request: b"HTTP/1.1 200 OK\r\n" + coded)
+    lb = house.balancer([backend])
+    client = await lb.client()
+    await client.send(b"POST / HTTP/1.1\r\nHost: a\r\n" + coded)
+    assert (await client.read_message()).body == b"hello"
+    record = await lb.record()
+    assert (record.bytes_in, record.bytes_out) == (15, 15)
+
+
 @pytest.mark.parametrize("limits", [Limits(), SMALL_BUFFER], ids=["gathered", "streamed"])
 async def test_request_behind_a_body_is_the_next_one(house: House, limits: Limits) -> None:
     backend = house.backend()

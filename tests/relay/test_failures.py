@@ -2,7 +2,7 @@
 
 import pytest
 
-from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.relay.failures import AttemptFailed
 
 

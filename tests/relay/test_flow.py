@@ -17,7 +17,7 @@ from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.splice import HAS_SPLICE, Pipe, Pipes
 from ocr_tcp_lb.wire.chunked import ChunkedBody
 from ocr_tcp_lb.wire.errors import ReplyError
-from ocr_tcp_lb.wire.head import Framing
+from ocr_tcp_lb.wire.framing import Framing
 
 from .support import chunked, pattern, replaces_a_part
 

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from ocr_tcp_lb.balance.lease import Lease, Outcome
+from ocr_tcp_lb.balance.lease import Lease
+from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.relay.claim import Claim
 from ocr_tcp_lb.relay.waiting import wait as wait_for

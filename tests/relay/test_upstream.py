@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.ports import free_port
-from ocr_tcp_lb.balance.lease import Outcome
+from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.relay import connecting
 from ocr_tcp_lb.relay.connecting import connect

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_tcp_lb.wire import ProtocolError, ReplyHead, ReplyParser, RequestHead, RequestParser
+from ocr_tcp_lb.wire import ProtocolError, ReplyError, ReplyHead, ReplyParser, RequestError, RequestHead, RequestParser
 
 from .generated import REQUEST_STARTS, STATUS_LINES, heads
 from .samples import HOP, TRUSTED
@@ -23,8 +23,8 @@ COLD, COLD_REPLIES = RequestParser(shapes=0), ReplyParser(shapes=0)
 def read_request(parser: RequestParser, raw: bytes) -> object:
     try:
         head = parser.parse(raw)
-    except ProtocolError as error:
-        return error.side, error.status, error.code, error.message
+    except RequestError as error:
+        return error.status, error.code, error.message
     written = [head.forwarded(b"/t", hop, b"id", expect=expect) for hop in (HOP, TRUSTED) for expect in (False, True)]
     return [getattr(head, name) for name in SEEN], written
 
@@ -32,8 +32,8 @@ def read_request(parser: RequestParser, raw: bytes) -> object:
 def read_reply(parser: ReplyParser, raw: bytes, method: bytes) -> object:
     try:
         head = parser.parse(raw, method)
-    except ProtocolError as error:
-        return error.side, error.status, error.code, error.message
+    except ReplyError as error:
+        return error.message
     flags = (False, True)
     written = [
         head.forwarded(minor=minor, close=close, dechunk=dechunk, extra=extra)

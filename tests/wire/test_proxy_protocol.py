@@ -175,7 +175,9 @@ PORTS = st.integers(0, 65535)
 
 
 def ends(version: Literal[4, 6]) -> st.SearchStrategy[Endpoint]:
-    return st.builds(Endpoint, st.ip_addresses(v=version).map(str), PORTS)
+    """Without IPv4-mapped IPv6 addresses, which are read as IPv4 addresses."""
+    addresses = st.ip_addresses(v=version).filter(lambda address: address.version == 4 or not address.ipv4_mapped)
+    return st.builds(Endpoint, addresses.map(str), PORTS)
 
 
 @given(

@@ -3,7 +3,7 @@ import json
 import h11
 import pytest
 
-from ocr_tcp_lb.wire.replies import CONTINUE, error_reply
+from ocr_tcp_lb.wire.replies import CONTINUE_REPLY, error_reply
 
 from .samples import fields
 
@@ -27,7 +27,7 @@ def test_an_error_is_json_with_its_length() -> None:
     ],
 )
 def test_persistence_is_told_as_each_version_needs(minor: int, close: bool, connection: list[bytes]) -> None:
-    head = error_reply(502, "bad_reply", "x", b"", minor=minor, close=close, head_only=True)
+    head = error_reply(502, "backend_broke", "x", b"", minor=minor, close=close, head_only=True)
     assert [line for line in fields(head) if line.startswith(b"Connection")] == connection
 
 
@@ -45,6 +45,6 @@ def test_a_405_says_what_is_allowed() -> None:
 def test_h11_reads_what_we_send() -> None:
     client = h11.Connection(h11.CLIENT)
     client.send(h11.Request(method="POST", target="/", headers=[("Host", "a"), ("Expect", "100-continue")]))
-    client.receive_data(CONTINUE + error_reply(413, "body_too_large", "x", b""))
+    client.receive_data(CONTINUE_REPLY + error_reply(413, "body_too_large", "x", b""))
     events = [client.next_event() for _ in range(4)]
     assert [type(event) for event in events] == [h11.InformationalResponse, h11.Response, h11.Data, h11.EndOfMessage]

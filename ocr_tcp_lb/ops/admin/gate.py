@@ -1,11 +1,12 @@
-"""Who may ask the admin listener: a reason to refuse a request, or None. Four questions, in this order.
+"""Who may ask the admin listener: a reason to refuse a request, or None. Three questions, in this order.
 
 1. Is it addressed to us? By an IP address, `localhost` or our configured name. A name that an attacker's DNS points
    at 127.0.0.1 (DNS rebinding) is none of these. With a token, the token decides instead: a browser sends none to
    a name that it was not given it for.
 2. Does it know the token, if there is one? As `Authorization: Bearer`, or as the password of Basic, for browsers.
 3. Does it come from another site's page? Such a page may not change anything (Origin, RFC 6454; Sec-Fetch-Site, W3C).
-4. Unix sockets are guarded by the file system instead of 1; a browser cannot reach them.
+
+Unix sockets are guarded by the file system instead of 1; a browser cannot reach them.
 """
 
 import base64

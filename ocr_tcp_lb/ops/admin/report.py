@@ -12,9 +12,10 @@ from ocr_tcp_lb.balance.backend import Backend
 from ocr_tcp_lb.balance.health import State
 from ocr_tcp_lb.balance.snapshot import BackendSnapshot
 from ocr_tcp_lb.ops.accesslog import Clock, printable
-from ocr_tcp_lb.ops.histogram import percentile
+from ocr_tcp_lb.ops.histogram import FINE_SERVICE_BOUNDS_S, percentile
 from ocr_tcp_lb.ops.monitor import Monitor, seconds_up
 from ocr_tcp_lb.ops.tally import BackendTally, Tally
+from ocr_tcp_lb.ops.words import rounded_ms
 
 Report = dict[str, Any]
 
@@ -64,13 +65,13 @@ def report(monitor: Monitor, after: int = 0) -> Report:
 def _backend(one: BackendSnapshot, live: Backend, counts: BackendTally, now: float) -> Report:
     known = {key: None if value in (math.inf, -math.inf) else value for key, value in asdict(one).items()}
     ejected = live.health.state is State.EJECTED
-    p95 = percentile(counts.duration.counts, counts.duration.fine, 0.95)
+    p95 = percentile(counts.duration.counts, FINE_SERVICE_BOUNDS_S, 0.95)
     return {
         **known,
         "service_ms": round(one.service_ms, 1),
         "requests": counts.requests,
         "errors": counts.errors,
-        "p95_ms": None if p95 is None else round(p95 * 1000, 1),
+        "p95_ms": rounded_ms(p95),
         "trial_in_s": round(max(0.0, live.health.retry_at - now), 1) if ejected else None,
     }
 
@@ -85,9 +86,7 @@ def _unanswered(tally: Tally) -> Report:
 
 def _percentiles(tally: Tally) -> Report:
     counts = tally.duration_counts()
-    fine = tally.waits.fine
-    seconds = {f"p{share}": percentile(counts, fine, share / 100) for share in (50, 95, 99)}
-    return {name: None if value is None else round(value * 1000, 1) for name, value in seconds.items()}
+    return {f"p{share}": rounded_ms(percentile(counts, FINE_SERVICE_BOUNDS_S, share / 100)) for share in (50, 95, 99)}
 
 
 def _recent_errors(tally: Tally) -> list[Report]:
@@ -104,7 +103,7 @@ def _recent_errors(tally: Tally) -> list[Report]:
             "backend": record.backend,
             "attempts": record.attempts,
             "ending": record.ending,
-            "total_ms": round((record.ended - record.began) * 1000, 1),
+            "total_ms": rounded_ms(record.ended - record.began),
         }
         for record in reversed(tally.recent_errors)
     ]

@@ -21,9 +21,10 @@ from ocr_tcp_lb.relay.introduction import header_for_check
 from ocr_tcp_lb.wire import proxy_protocol
 from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.chunked import ChunkedBody
-from ocr_tcp_lb.wire.errors import ReplyError, bad_reply
+from ocr_tcp_lb.wire.errors import ReplyError
 from ocr_tcp_lb.wire.fields import split_head
-from ocr_tcp_lb.wire.head import SWITCHING_PROTOCOLS, Framing, ReplyHead
+from ocr_tcp_lb.wire.framing import Framing
+from ocr_tcp_lb.wire.head import SWITCHING_PROTOCOLS, ReplyHead
 from ocr_tcp_lb.wire.proxy_protocol import Endpoint
 from ocr_tcp_lb.wire.responses import ReplyParser
 
@@ -163,7 +164,7 @@ async def _exchange(question: Question, sock: socket.socket, connect_s: float) -
     finally:
         sending.cancel()
         await asyncio.wait([sending])
-    _, fields = split_head(raw, bad_reply)
+    _, fields = split_head(raw, ReplyError)
     return Answer(
         status=head.status,
         version=f"1.{head.minor}",
@@ -211,12 +212,12 @@ async def _read_head(question: Question, sock: socket.socket) -> tuple[bytes, Re
             raw, data = data[:end], data[end:]
             head = parser.parse(raw, question.method.encode())
             if head.status == SWITCHING_PROTOCOLS:
-                raise bad_reply("101 Switching Protocols, which nobody asked for")
+                raise ReplyError("101 Switching Protocols, which nobody asked for")
             if head.is_final:
                 return raw, head, data
             interim_replies += 1
             if interim_replies > MOST_INTERIM_REPLIES:
-                raise bad_reply("too many interim replies")
+                raise ReplyError("too many interim replies")
         data += await _read_more(sock)
 
 
