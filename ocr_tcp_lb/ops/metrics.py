@@ -18,8 +18,14 @@ P = "ocr_tcp_lb_"
 
 def render(monitor: Monitor) -> str:
     """Return all metrics as text."""
-    families = (_requests, _queue, _backends, _process)
-    return "".join(str(family) for make in families for family in make(monitor))
+    return "".join(pieces(monitor))
+
+
+def pieces(monitor: Monitor) -> Iterator[str]:
+    """Yield them one family after the other, each as it stands when it is asked for."""
+    for make in (_requests, _queue, _backends, _process):
+        for family in make(monitor):
+            yield str(family)
 
 
 def _requests(monitor: Monitor) -> Iterator[Family]:
