@@ -169,6 +169,13 @@ async def test_target_of_two_slashes_does_not_say_whom_it_is_for(house: House) -
     assert whole.startswith(b"HTTP/1.1 200 "), "RFC 9112, 3.2.2: an absolute target counts instead of Host"
 
 
+async def test_health_check_of_haproxy_is_answered(house: House) -> None:
+    async with watched(house.balancer([house.backend()])) as admin:
+        for check in (b"OPTIONS /readyz", b"GET /readyz", b"GET /healthz"):
+            got = await raw(admin.address, check + b" HTTP/1.0\r\n\r\n")
+            assert got.startswith(b"HTTP/1.1 405 " if b"OPTIONS" in check else b"HTTP/1.1 200 ")
+
+
 async def test_mistake_of_ours_is_answered_and_told(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
