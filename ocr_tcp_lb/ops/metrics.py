@@ -97,6 +97,10 @@ def _backends(monitor: Monitor) -> Iterator[Family]:
         for outcome, count in (("served", one.served), ("failed", one.failed))
     ]
     yield gauge(f"{P}backend_state", "1 for the state that it is in: up, ejected, or on trial.", states)
+    help_text = (
+        "Whether a request that came now may well be served by it: up or on trial, and neither draining nor silent."
+    )
+    yield gauge(f"{P}backend_in_service", help_text, each(lambda one: one.gives_hope))
     yield gauge(f"{P}backend_draining", "Whether it is given nothing more.", each(lambda one: one.is_draining))
     help_text = "Whether it is given nothing more because it has been silent for so long that it may hang."
     yield gauge(f"{P}backend_silent", help_text, each(lambda one: one.is_silent))
