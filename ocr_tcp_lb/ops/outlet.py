@@ -63,6 +63,7 @@ class Outlet:
         self._unreported_lost = 0  # the same
         self._is_cut = False  # the last line that was written has no end; the same
         self._is_over = False  # the reader has left; the same
+        self._stuck_at = -1
         self._dropped = 0  # lines
         self._unreported = 0
         self._thread = threading.Thread(target=self._run, name="outlet", daemon=True)
@@ -108,8 +109,8 @@ class Outlet:
         self._put_last()
         written = threading.Event()
         self._queue.put(written)
-        if not self._is_over:
-            written.wait(timeout_s)
+        if not self._is_over and self._done != self._stuck_at and not written.wait(timeout_s):
+            self._stuck_at = self._done  # whoever asks again waits only if something was written since
 
     def close(self, timeout_s: float = PATIENCE_S) -> None:
         """Write what waits, at most for so long."""

@@ -173,6 +173,7 @@ def test_flush_waits_for_what_was_passed_on_and_not_for_a_reader_that_stalls(pip
     assert os.read(pipe[0], 100) == b"one\n"
     outlet.write([b"x" * 1_000_000])
     outlet.flush(timeout_s=0.01)
+    outlet.flush(timeout_s=1000)  # it is stuck where it was
     os.close(pipe[0])  # the thread ends
     outlet.close()
     outlet.flush(timeout_s=1000)
