@@ -17,10 +17,10 @@ from ocr_tcp_lb.config import Address, Config, PolicyName
 from ocr_tcp_lb.control import Operator
 from ocr_tcp_lb.doors import Doors, open_doors
 from ocr_tcp_lb.errors import LoadBalancerError
-from ocr_tcp_lb.ops.accesslog import Clock, Formatter, json_formatter, text_formatter
+from ocr_tcp_lb.ops.accesslog import Clock, json_formatter, json_report, text_formatter
 from ocr_tcp_lb.ops.admin.listener import AdminListener, page_url
 from ocr_tcp_lb.ops.intake import AccessLog, Intake
-from ocr_tcp_lb.ops.journal import is_journal, set_up_messages
+from ocr_tcp_lb.ops.journal import flush_messages, is_journal, set_up_messages
 from ocr_tcp_lb.ops.monitor import About, Monitor
 from ocr_tcp_lb.ops.outlet import Outlet
 from ocr_tcp_lb.ops.systemd import Notifier
@@ -53,12 +53,15 @@ def run(
     """
     set_up_messages(sys.stderr.fileno())
     try:
-        loop_name, loop_factory = choose_loop(config.loop)
-        doors = open_doors(config)
-    except LoadBalancerError as error:
-        raise StartError(str(error)) from error
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(_serve(config, loop_name, doors, on_ready, load))
+        try:
+            loop_name, loop_factory = choose_loop(config.loop)
+            doors = open_doors(config)
+        except LoadBalancerError as error:
+            raise StartError(str(error)) from error
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(_serve(config, loop_name, doors, on_ready, load))
+    finally:
+        flush_messages()  # what is said of an exception comes after them
 
 
 async def _serve(
@@ -131,15 +134,14 @@ def policy_in_effect(config: Config) -> PolicyName:
 
 def build_intake(loop: asyncio.AbstractEventLoop, config: Config, *, is_watched: bool) -> Intake | None:
     """What counts and writes the records; None if nobody wants to know."""
-    has_log = config.access_log != "off"
-    access_log = AccessLog(_formatter(config), Outlet(sys.stdout.fileno())) if has_log else None
-    return Intake(loop, Tally() if is_watched else None, access_log) if has_log or is_watched else None
+    access_log = _access_log(config, sys.stdout.fileno()) if config.access_log != "off" else None
+    return Intake(loop, Tally() if is_watched else None, access_log) if access_log or is_watched else None
 
 
-def _formatter(config: Config) -> Formatter:
+def _access_log(config: Config, fd: int) -> AccessLog:
     if config.access_log == "json":
-        return json_formatter(Clock())
-    return text_formatter(Clock(), stamped=not is_journal(sys.stdout.fileno()))
+        return AccessLog(json_formatter(Clock()), Outlet(fd, json_report))
+    return AccessLog(text_formatter(Clock(), stamped=not is_journal(fd)), Outlet(fd))
 
 
 def announce(config: Config, loop_name: str, addresses: Sequence[Address], *, from_systemd: bool = False) -> None:

@@ -124,14 +124,18 @@ def _check(argv: Sequence[str]) -> int:
 def _status(argv: Sequence[str]) -> int:
     config, own = options.load_with_own(argv, "status")
     from ocr_tcp_lb.ops import terminal
-    from ocr_tcp_lb.ops.admin.caller import fetch_status
+    from ocr_tcp_lb.ops.admin.caller import CallError, fetch_status
 
-    if any(own.get("watch", ())):
-        terminal.watch(lambda: fetch_status(config.admin, config.admin_token_file))
-        return 0
-    status = fetch_status(config.admin, config.admin_token_file)
-    put(terminal.draw(status, coloured=sys.stdout.isatty()))
-    return 0 if status["is_ready"] else 1
+    try:
+        if any(own.get("watch", ())):
+            terminal.watch(lambda: fetch_status(config.admin, config.admin_token_file))
+            return 0
+        status = fetch_status(config.admin, config.admin_token_file)
+        put(terminal.draw(status, coloured=sys.stdout.isatty()))
+    except terminal.UnknownStatus as error:
+        version = f"this version ({ocr_tcp_lb.__version__})"
+        raise CallError(f"{config.admin} is not the admin address of a balancer of {version}") from error
+    return 0 if status.get("is_ready") else 1
 
 
 def _doctor(argv: Sequence[str]) -> int:

@@ -1,7 +1,9 @@
 """The program as a process: it starts, says so, drains at the first signal and ends at the second."""
 
+import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import signal
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from ocr_tcp_lb import doors
+from ocr_tcp_lb.app import build_intake
 from ocr_tcp_lb.config import Config, UnixAddress
 from ocr_tcp_lb.ops.systemd import Activation
 
@@ -210,6 +213,32 @@ def test_running_out_of_descriptors_ends_nothing(backend: socket.socket) -> None
         assert program.end() == 0
     finally:
         program.close()
+
+
+def test_reader_of_the_messages_that_stalls_keeps_nobody_waiting() -> None:
+    """More lines than a pipe holds, of which the first are read."""
+    many = [word for number in range(1500) for word in ("--backend", f"http://127.0.0.1:1/get_ocr/number/{number}")]
+    with running(*many) as program:
+        with connect(program.port()) as client:
+            client.sendall(b"nonsense\r\n\r\n")
+            assert head_of(client).startswith(b"HTTP/1.1 400 ")
+        program.process.send_signal(signal.SIGTERM)
+        assert program.end() == 0
+    said = "".join(program.said)
+    assert "backend b1500 http" in said
+    assert "SIGTERM: finishing" in program.said[-1]
+
+
+async def test_log_of_json_tells_its_losses_in_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as log, os.fdopen(writer, "wb") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        intake = build_intake(asyncio.get_running_loop(), Config(access_log="json"), is_watched=False)
+        assert intake is not None
+        assert intake._access_log is not None
+        intake._access_log.outlet._unreported = 3
+        intake.close()
+        assert json.loads(log.readline())["dropped"] == 3
 
 
 def test_closed_terminal_ends_it() -> None:

@@ -26,7 +26,7 @@ IMPORTS = {
     "doors": {"ops", "relay", "config"},
     "signals": {"control", "ops", "relay", "config"},
     "app": {"signals", "doors", "control", "compiled", "ops", "relay", "balance", "config", ""},  # "": the version
-    "demo": {"app", "config"},
+    "demo": {"app", "ops", "config"},
     "cli": {"demo", "app", "control", "ops", "settings", ""},
     "__main__": {"cli"},
     "": set(),

@@ -3,6 +3,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -176,6 +177,25 @@ def test_port_in_use_is_told_without_a_traceback() -> None:
     assert done.stderr.startswith("ocr-tcp-lb: ")
     assert address in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_balancer_of_another_version_is_told_without_a_traceback() -> None:
+    body = b'{"version": "0", "backends": [{}], "x": "\\u001b"}'
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            client, _ = other.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        address = "{}:{}".format(*other.getsockname())
+        done = subprocess.run(program("status", "--admin", address), capture_output=True, text=True, timeout=30)
+        answering.join()
+    said = f"ocr-tcp-lb: {address} is not the admin address of a balancer of this version ({ocr_tcp_lb.__version__})\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

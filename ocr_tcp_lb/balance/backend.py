@@ -91,6 +91,11 @@ class Backend:
         return self.health.state is not State.EJECTED and not self.is_draining and not self.is_silent
 
     @property
+    def gives_hope(self) -> bool:
+        """Whether a request that came now may well be served here: in service, and not on a trial against the odds."""
+        return self.is_in_service and self.health.gives_hope
+
+    @property
     def is_eligible(self) -> bool:
         """Whether a request may come here now: healthy and neither draining nor silent nor full."""
         return (

@@ -75,7 +75,7 @@ class Fleet:
     @property
     def is_ready(self) -> bool:
         """Whether a request that came now could be expected to be served, if not at once."""
-        return any(backend.is_in_service and backend.health.gives_hope for backend in self.backends)
+        return any(backend.gives_hope for backend in self.backends)
 
     @property
     def waiting(self) -> int:

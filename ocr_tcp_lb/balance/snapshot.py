@@ -22,6 +22,7 @@ class BackendSnapshot:
     sure: float = math.inf  # how many at once it is believed to work on side by side; infinite when unbounded
     belief: str = ""  # how that came about, for people
     is_silent: bool = False  # passed over, because it may hang
+    gives_hope: bool = True  # a request that came now may well be served there
     tunnels: int = 0  # that go on beside what is in flight
 
     @classmethod
@@ -40,6 +41,7 @@ class BackendSnapshot:
             sure=backend.limiter.sure,
             belief=backend.limiter.belief(),
             is_silent=backend.is_silent,
+            gives_hope=backend.gives_hope,
             tunnels=backend.tunnels,
         )
 

@@ -116,10 +116,10 @@ def any_json(record: Record, clock: Clock) -> str:
     queue, connect, first, total = _phases(record)
     values = {
         "time": clock.stamp(record.ended),
-        "id": printable(record.request_id),
+        "id": record.request_id.decode("latin-1"),  # as they came: JSON has escapes of its own
         "client": record.client,
-        "method": printable(record.method),
-        "target": printable(record.target),
+        "method": record.method.decode("latin-1"),
+        "target": record.target.decode("latin-1"),
         "status": record.status or None,
         "bytes_in": record.bytes_in,
         "bytes_out": record.bytes_out,
@@ -132,6 +132,11 @@ def any_json(record: Record, clock: Clock) -> str:
         "end": record.ending,
     }
     return json.dumps(values, separators=(",", ":")) + "\n"
+
+
+def json_report(count: int, why: str) -> bytes:
+    """Say as a line of JSON how many lines were dropped, and why."""
+    return json.dumps({"dropped": count, "why": why}, separators=(",", ":")).encode() + b"\n"
 
 
 def _phases(record: Record) -> tuple[float | None, float | None, float | None, float]:

@@ -48,8 +48,10 @@ def histogram(name: str, help_text: str, samples: Iterable[tuple[Labels, Histogr
     lines: list[str] = []
     for labels, one in samples:
         total = one.count
-        lines += [_line(f"{name}_bucket", {**labels, "le": _number(bound)}, n) for bound, n in one.cumulative()]
-        lines.append(_line(f"{name}_bucket", {**labels, "le": "+Inf"}, total))
+        inside = _inside(labels)
+        bucket = f'{name}_bucket{{{inside}{"," if inside else ""}le="'  # once, since most lines of a page are buckets
+        lines += [f'{bucket}{_number(bound)}"}} {count}\n' for bound, count in one.cumulative()]
+        lines.append(f'{bucket}+Inf"}} {total}\n')
         lines += [_line(f"{name}_sum", labels, one.sum_s), _line(f"{name}_count", labels, total)]
     return Family(name, "histogram", help_text, tuple(lines))
 
@@ -59,8 +61,12 @@ def _lines(name: str, samples: Iterable[tuple[Labels, float]]) -> tuple[str, ...
 
 
 def _line(name: str, labels: Labels, value: float) -> str:
-    inside = ",".join(f'{key}="{text.translate(_ESCAPES)}"' for key, text in labels.items())
+    inside = _inside(labels)
     return f"{name}{{{inside}}} {_number(value)}\n" if inside else f"{name} {_number(value)}\n"
+
+
+def _inside(labels: Labels) -> str:
+    return ",".join([f'{key}="{text.translate(_ESCAPES)}"' for key, text in labels.items()])
 
 
 def _number(value: float) -> str:

@@ -18,8 +18,14 @@ P = "ocr_tcp_lb_"
 
 def render(monitor: Monitor) -> str:
     """Return all metrics as text."""
-    families = (_requests, _queue, _backends, _process)
-    return "".join(str(family) for make in families for family in make(monitor))
+    return "".join(pieces(monitor))
+
+
+def pieces(monitor: Monitor) -> Iterator[str]:
+    """Yield them one family after the other, each as it stands when it is asked for."""
+    for make in (_requests, _queue, _backends, _process):
+        for family in make(monitor):
+            yield str(family)
 
 
 def _requests(monitor: Monitor) -> Iterator[Family]:
@@ -101,6 +107,10 @@ def _backends(monitor: Monitor) -> Iterator[Family]:
         for outcome, count in (("served", one.served), ("failed", one.failed))
     ]
     yield gauge(f"{P}backend_state", "1 for the state that the backend is in: up, ejected, or on trial.", states)
+    help_text = (
+        "Whether a request that came now may well be served by the backend: up or on trial, not draining or silent."
+    )
+    yield gauge(f"{P}backend_in_service", help_text, each(lambda one: one.gives_hope))
     yield gauge(f"{P}backend_draining", "Whether the backend is given nothing more.", each(lambda one: one.is_draining))
     help_text = "Whether the backend is given nothing more because it has been silent for so long that it may hang."
     yield gauge(f"{P}backend_silent", help_text, each(lambda one: one.is_silent))

@@ -73,7 +73,7 @@ class Monitor:
     def summary(self) -> str:
         """One line for `systemctl status`; it changes only when something did that matters."""
         backends = self.hub.fleet.backends
-        in_service = sum(backend.is_in_service and backend.health.gives_hope for backend in backends)
+        in_service = sum(backend.gives_hope for backend in backends)
         waiting = f", {self.hub.fleet.waiting} waiting" if self.hub.fleet.waiting else ""
         return f"{in_service} of {len(backends)} backends in service{waiting}"
 

@@ -24,6 +24,11 @@ def put(text: str, out: TextIO | None = None) -> bool:
     return True
 
 
+def harmless(text: str) -> str:
+    """What somebody else said, with all that cannot be printed escaped, so that it cannot fool a terminal."""
+    return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
+
+
 def make_standard_streams() -> None:
     """See that there are all three: a shell or a service manager may have closed some (`2>&-`).
 

@@ -89,6 +89,7 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """Clients are accepted, or a reload is done."""
+        self._status = status
         self._tell("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
@@ -97,6 +98,7 @@ class Notifier:
 
     def stopping(self, status: str) -> None:
         """Draining begins."""
+        self._status = status
         self._tell("STOPPING=1", f"STATUS={status}")
 
     def say(self, status: str) -> None:

@@ -9,11 +9,13 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
 
+from ocr_tcp_lb.balance.outcome import Outcome, outcome_of
 from ocr_tcp_lb.ops.histogram import FINE_SERVICE_BOUNDS_S, Histogram
 from ocr_tcp_lb.relay.record import Record
 
 KEPT_ERRORS = 50
 TUNNEL = 101  # its hours are not how long a request took
+FIRST_ERROR = 400
 FAULTLESS = frozenset({"ok", "tunnel", "client_left", "idle_timeout"})
 
 
@@ -41,8 +43,10 @@ class BackendTally:
 
 
 def is_error(status: int, ending: str) -> bool:
-    """Whether the service failed: a 5xx, or a reply that broke off. What is answered with 4xx is the client's fault."""
-    return status >= 500 or (status < 400 and ending not in FAULTLESS)
+    """Whether the service failed: an error of a server, or a reply that broke off; not what is the client's doing."""
+    if status < FIRST_ERROR:
+        return ending not in FAULTLESS
+    return outcome_of(status) is Outcome.SERVER_ERROR
 
 
 class Tally:

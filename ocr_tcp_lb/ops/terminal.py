@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
+from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.ops import words
 from ocr_tcp_lb.ops.printing import put
 from ocr_tcp_lb.ops.words import Mood, Status
@@ -35,9 +36,19 @@ class Brush:
         return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self._coloured else text
 
 
+class UnknownStatus(LoadBalancerError):
+    """The status is not what a balancer of this version says."""
+
+
 def draw(status: Status, *, coloured: bool = False) -> str:
-    """Return the whole table."""
-    brush = Brush(coloured=coloured)
+    """Return the whole table; raises UnknownStatus."""
+    try:
+        return _draw(status, Brush(coloured=coloured))
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise UnknownStatus("this is the status of no balancer of this version") from error
+
+
+def _draw(status: Status, brush: Brush) -> str:
     lines = [*_summary(status, brush), "", *_fleet(status["backends"], brush)]
     if status["recent_errors"]:
         lines += ["", brush("latest errors", "bold"), *_errors(status["recent_errors"][:RECENT_ERRORS])]

@@ -147,7 +147,11 @@ class HedgedAttempt:
     async def _pass_on(self, winner: Runner) -> Outcome:
         request, hub = self._request, self._hub
         lease = self._claim.lease = request.lease = winner.lease
-        request.record.backend = lease.backend.name
+        record = request.record
+        record.backend = lease.backend.name
+        silence_s = lease.granted_at - self._runners[0].lease.granted_at  # none if the first has won
+        record.asked += silence_s  # as where an attempt before has failed: only `total` has its time
+        record.leased += silence_s
         self._attempt = Attempt(hub, request, hub.upstreams[lease.backend])
         request.client.allow(hub.timeouts.response_s)
         try:
@@ -155,7 +159,7 @@ class HedgedAttempt:
             request.upload.was_sent(begun.sent)
             return await self._attempt.run(begun)
         finally:
-            request.record.connected = winner.connected_at
+            record.connected = winner.connected_at
 
     async def outlive_client(self) -> None:
         """As `Attempt.outlive_client`; two that run by themselves outlive the client without help."""

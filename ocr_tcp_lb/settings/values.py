@@ -32,8 +32,9 @@ _NO = frozenset({"false", "no", "off", "0"})
 
 _PATH = re.compile(r"/[!-~]*")  # what may stand in a request line, a query included
 
-# Names stand in log lines, metric labels and `--backend` keys: no blanks, quotes or commas.
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# Names stand in log lines, metric labels, paths and `--backend` keys: no blanks, quotes or commas; `-` is nobody there,
+# and `..` is no name in a path.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110 section 5.1
 
 
@@ -178,7 +179,9 @@ def _parse_weight(text: str) -> float:
 
 def _parse_name(text: str) -> str:
     if not _NAME.fullmatch(text):
-        raise BadValue(f"{text!r} is not a name", "write up to 64 letters, digits, and any of . _ -")
+        raise BadValue(
+            f"{text!r} is not a name", "write up to 64 letters, digits, and any of . _ -, the first no . or -"
+        )
     return text
 
 

@@ -2,10 +2,11 @@
 
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_tcp_lb.ops.accesslog import Clock, any_json, any_text, json_formatter, text_formatter
+from ocr_tcp_lb.ops.accesslog import Clock, any_json, any_text, json_formatter, json_report, text_formatter
 from ocr_tcp_lb.relay.record import Record
 
 
@@ -55,6 +56,18 @@ def test_json_line_has_every_field_with_its_unit() -> None:
         "total_ms": 625.0,
         "end": "ok",
     }
+
+
+@pytest.mark.parametrize("target", [b'/a"b\\c', b"/b\\c", b"/\xe4\x1b\x7f"])
+def test_json_gives_a_target_as_it_came(target: bytes) -> None:
+    line = json_formatter(clock())(record(target))
+    assert line.isascii()
+    assert line[:-1].decode().isprintable()
+    assert json.loads(line)["target"].encode("latin-1") == target
+
+
+def test_json_log_says_in_json_what_was_dropped() -> None:
+    assert json.loads(json_report(3, 'a "reason"')) == {"dropped": 3, "why": 'a "reason"'}
 
 
 def test_json_line_has_null_for_what_was_not_reached() -> None:

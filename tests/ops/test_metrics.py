@@ -13,7 +13,8 @@ UNITS = ("_seconds", "_bytes", "_total", "_info")
 BARE = {  # numbers of things, which have no unit
     "queue_length", "queue_limit", "connections", "connections_limit", "ready", "draining", "backend_state",
     "backend_draining",
-        "backend_silent", "backend_in_flight", "backend_slots", "backend_concurrency", "backend_weight",
+    "backend_in_service",
+    "backend_silent", "backend_in_flight", "backend_slots", "backend_concurrency", "backend_weight",
 }  # fmt: skip
 
 

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import os
+import resource
+import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from ocr_tcp_lb.ops import outlet as outlet_module
-from ocr_tcp_lb.ops.outlet import BATCH_LINES, Outlet
+from ocr_tcp_lb.ops.accesslog import json_report
+from ocr_tcp_lb.ops.outlet import BATCH_LINES, MOST_BYTES, Outlet
 
 PIPE = tuple[int, int]
 
@@ -47,12 +50,11 @@ async def test_line_is_written_without_others(pipe: PIPE) -> None:
     outlet.close()
 
 
-async def test_stalled_reader_blocks_nobody_and_the_loss_is_told(pipe: PIPE, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outlet_module, "MOST_LINES", 3 * BATCH_LINES)
+async def test_stalled_reader_blocks_nobody_and_the_loss_is_told(pipe: PIPE) -> None:
     loop = asyncio.get_running_loop()
-    outlet = Outlet(pipe[1])
-    began = loop.time()
     lines = [b"x" * 999 + b"\n"] * BATCH_LINES  # more than a pipe holds
+    outlet = Outlet(pipe[1], most_bytes=3 * 1000 * BATCH_LINES)
+    began = loop.time()
     for _ in range(20):
         outlet.write(lines)
     assert loop.time() - began < 5
@@ -109,10 +111,72 @@ def test_full_disk_costs_lines_and_not_the_log(pipe: PIPE, caplog: pytest.LogCap
     outlet.write([b"written\n"])
     outlet.close()
     os.close(fd)
-    assert read_all(pipe) == b"\n# 3 lines were lost: they could not be written\nwritten\n"
+    assert read_all(pipe) == b"# 3 lines were dropped: they could not be written\nwritten\n"
     assert [record.getMessage() for record in caplog.records] == [
         "the access log cannot be written now: No space left on device"
     ]
+
+
+def test_line_that_was_cut_is_ended_before_the_loss_is_told(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as file:
+        outlet = Outlet(file.fileno())
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as a disk of 10 bytes
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+        try:
+            outlet.write([b"first\n", b"second\n", b"third\n"])
+            outlet.flush()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, before)
+        outlet.close()
+    said = (tmp_path / "log").read_bytes()
+    assert said == b"first\nseco\n# 2 lines were dropped: they could not be written\n"
+    assert outlet.dropped == 2, "the first was written"
+
+
+async def test_what_waits_is_bounded_in_bytes(pipe: PIPE) -> None:
+    outlet = Outlet(pipe[1])
+    line = b"x" * 99_999 + b"\n"
+    for _ in range(200):
+        outlet.write([line])
+        outlet.pass_on()
+    assert 200 - outlet.dropped == MOST_BYTES // len(line)
+    outlet.close(timeout_s=0.01)
+
+
+async def test_batch_larger_than_the_bound_is_written_when_nothing_waits(pipe: PIPE) -> None:
+    reading = asyncio.get_running_loop().run_in_executor(None, _read_until, pipe[0], b"end\n")
+    outlet = Outlet(pipe[1], most_bytes=1000)
+    outlet.write([b"x" * 100_000, b"end\n"])
+    outlet.close()
+    await reading
+    assert outlet.dropped == 0
+
+
+async def test_loss_is_told_at_the_end_in_the_words_of_the_format(pipe: PIPE) -> None:
+    outlet = Outlet(pipe[1], json_report, most_bytes=1)
+    full = b'"%0100000d"\n' % 0  # more than a pipe holds
+    for _ in range(3):
+        outlet.write([full])
+        outlet.pass_on()
+    reading = asyncio.get_running_loop().run_in_executor(None, _read_until, pipe[0], b'{"dropped":2,"why":')
+    outlet.close()
+    await reading
+
+
+def test_flush_waits_for_what_was_passed_on_and_not_for_a_reader_that_stalls(pipe: PIPE) -> None:
+    outlet = Outlet(pipe[1])
+    outlet.write([b"one\n"])
+    outlet.flush()
+    os.set_blocking(pipe[0], False)
+    assert os.read(pipe[0], 100) == b"one\n"
+    outlet.write([b"x" * 1_000_000])
+    outlet.flush(timeout_s=0.01)
+    outlet.flush(timeout_s=1000)  # it is stuck where it was
+    os.close(pipe[0])  # the thread ends
+    outlet.close()
+    outlet.flush(timeout_s=1000)
 
 
 async def test_descriptor_that_somebody_made_non_blocking_is_written_all_the_same(pipe: PIPE) -> None:

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from ocr_tcp_lb.errors import LoadBalancerError
-from ocr_tcp_lb.ops.printing import put
+from ocr_tcp_lb.ops.printing import harmless, put
 
 
 def test_text_is_printed_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,3 +24,7 @@ def test_reader_that_has_left_is_told_of_and_no_fault() -> None:
 def test_full_disk_is_an_error_in_words() -> None:
     with open("/dev/full", "w", encoding="ascii") as out, pytest.raises(LoadBalancerError, match=r"No space left"):
         put("a", out)
+
+
+def test_what_others_say_cannot_fool_a_terminal() -> None:
+    assert harmless("\x1b]0;x\x07 \ud800\r\n\x9bJ ä") == "\\x1b]0;x\\x07 \\ud800\\r\n\\x9bJ ä"

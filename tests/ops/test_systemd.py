@@ -54,6 +54,18 @@ def test_same_status_is_told_once(manager: socket.socket) -> None:
     assert [told(manager), told(manager)] == [{"STATUS": "a"}, {"STATUS": "b"}]
 
 
+def test_status_that_was_told_with_a_reload_is_followed_by_the_usual_one(manager: socket.socket) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": manager.getsockname()})
+    notifier.say("a")
+    notifier.ready("reloaded")
+    notifier.say("a")
+    notifier.stopping("ending")
+    notifier.say("ending")
+    notifier.say("a")
+    notifier.close()
+    assert [told(manager)["STATUS"] for _ in range(5)] == ["a", "reloaded", "a", "ending", "a"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux's")
 def test_abstract_socket_is_understood() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:

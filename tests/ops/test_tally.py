@@ -62,6 +62,8 @@ def test_hours_of_a_tunnel_are_no_duration_of_a_request() -> None:
         (0, "client_left", False),
         (400, "bad_request", False),
         (0, "idle_timeout", False),
+        (501, "unsupported_coding", False),
+        (505, "ok", False),
         (500, "ok", True),
         (503, "queue_full", True),
         (200, "broken_reply", True),

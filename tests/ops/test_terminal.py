@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ocr_tcp_lb.ops.terminal import draw, watch
+from ocr_tcp_lb.ops.terminal import UnknownStatus, draw, watch
 
 BACKEND = {
     "name": "b1", "state": "up", "is_draining": False, "is_silent": False, "tunnels": 0, "in_flight": 2, "limit": 4,
@@ -52,6 +52,24 @@ def test_one_look_tells_everything() -> None:
 )
 def test_backend_is_shown_as_it_is(change: dict[str, Any], shown: str) -> None:
     assert shown in draw({**STATUS, "backends": [{**BACKEND, **change}]})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"backends": [{"name": "b1"}]},
+        {"backends": {"b1": 1}},
+        {"up_s": "x"},
+        {"up_s": None},
+        {"buffer_bytes": 10**400},
+        {"duration_ms": []},
+        {"recent_errors": [{}]},
+        {"history": [[]]},
+    ],
+)
+def test_status_of_another_version_is_told_as_such(change: dict[str, Any]) -> None:
+    with pytest.raises(UnknownStatus):
+        draw({**STATUS, **change})
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ async def test_reply_of_the_second_is_given_while_the_first_is_silent(house: Hou
     record = await scene.lb.record()
     assert (record.status, record.backend, record.attempts, record.ending) == (200, "b2", 2, "ok")
     assert record.began <= record.leased <= record.connected <= record.answered <= record.ended
+    assert record.leased - record.began >= LEAST_S, "the silence of the first is no time of the second"
+    assert record.leased - record.asked < LEAST_S, "nor was it a wait for a slot"
     assert scene.lb.hub.fleet.hedges == 1
     assert [one.in_flight for one in scene.lb.hub.fleet.backends] == [1, 0], "the first still computes"
     await scene.first.send(reply(b"one"))

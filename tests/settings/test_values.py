@@ -108,9 +108,10 @@ def test_flags_are_yes_or_no() -> None:
         FLAG.parse("maybe")
 
 
-@pytest.mark.parametrize("text", ["", "a b", "a,b", 'a"', "é", "a" * 65, "a\n"])
+@pytest.mark.parametrize("text", ["", "a b", "a,b", 'a"', "é", "a" * 65, "a\n", "-", ".", "..", "-a"])
 def test_names_hold_nothing_that_a_log_line_would_have_to_quote(text: str) -> None:
     assert NAME.parse("gpu-1.left_2") == "gpu-1.left_2"
+    assert NAME.parse("_1") == "_1"
     with pytest.raises(BadValue):
         NAME.parse(text)
 

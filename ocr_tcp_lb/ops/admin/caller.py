@@ -12,6 +12,7 @@ from ocr_tcp_lb.config import KIB, MIB, Address, UnixAddress
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.ops.admin.control import WORDS_PATH
 from ocr_tcp_lb.ops.admin.gate import read_token
+from ocr_tcp_lb.ops.printing import harmless
 
 PATIENCE_S = 10.0  # for all of an exchange
 READ_BYTES = 64 * KIB
@@ -57,7 +58,7 @@ def _exchange(address: Address | None, token_file: str, method: str, path: str, 
         alarm.start()
         connection.request(method, path, body or None, fields)
         reply = connection.getresponse()
-        answer = json.loads(_read(reply))
+        answer = _harmless(json.loads(_read(reply)))
     except OSError as error:
         raise CallError(f"cannot reach a balancer at {address}: {error.strerror or error}; name its --admin") from error
     except (http.client.HTTPException, ValueError, RecursionError) as error:
@@ -77,6 +78,17 @@ def _exchange(address: Address | None, token_file: str, method: str, path: str, 
             raise CallError(str(refusal["message"]))
         raise _somebody_else(address)
     return answer
+
+
+def _harmless(value: Any) -> Any:
+    """The same with texts that can be shown: nobody knows who is at an address."""
+    if isinstance(value, str):
+        return harmless(value)
+    if isinstance(value, list):
+        return [_harmless(one) for one in value]
+    if isinstance(value, dict):
+        return {harmless(name): _harmless(one) for name, one in value.items()}
+    return value
 
 
 def _hang_up(sock: socket.socket) -> None:

@@ -7,13 +7,14 @@
 3. Does it come from another site's page? Such a page may not change anything (Origin, RFC 6454; Sec-Fetch-Site, W3C).
 
 Unix sockets are guarded by the file system instead of 1; a browser cannot reach them.
+The two open paths are asked only the third: health checks name no host (HAProxy's are HTTP/1.0), and know no token.
 """
 
 import base64
-import binascii
 import hmac
 import ipaddress
 import os
+import re
 import stat
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from ocr_tcp_lb.ops.admin.http import Reply, Request, error_reply
 
 SHORTEST_TOKEN = 16
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # say nothing that a connection to the service would not
+_SENDABLE = re.compile("[!-~]+").fullmatch  # RFC 6750, 2.1 allows even less
 READING = frozenset({"GET", "HEAD"})
 
 
@@ -39,9 +41,10 @@ class Gate:
 
     def refusal(self, request: Request) -> Reply | None:
         """Return what to answer instead, or None: let it in."""
-        if not self.token and not self._is_addressed(request):
+        is_open = request.path in OPEN_PATHS
+        if not (self.token or is_open or self._is_addressed(request)):
             return error_reply(421, "wrong_host", "this name is not ours: use an IP address or localhost")
-        if self.token and request.path not in OPEN_PATHS and not self._knows_token(request):
+        if self.token and not is_open and not self._knows_token(request):
             challenge = 'Basic realm="ocr-tcp-lb", charset="UTF-8"'
             return error_reply(401, "no_token", "send the token of --admin-token-file", www_authenticate=challenge)
         if request.method not in READING and _is_cross_site(request):
@@ -90,7 +93,7 @@ def _password(credentials: str) -> str:
     """The password of Basic credentials (RFC 7617); the user's name does not matter."""
     try:
         return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no ASCII, no base64, no UTF-8
         return ""
 
 
@@ -104,7 +107,10 @@ def read_token(path: str) -> str:
         raise AdminError(f"--admin-token-file: cannot read {path}: {error}") from error
     if stat.S_ISREG(mode) and mode & stat.S_IRWXO:
         raise AdminError(f"--admin-token-file: everybody may read {path}; chmod o= {path}")
+    how = f"openssl rand -hex 32 > {path}"
     if len(token) < SHORTEST_TOKEN:
-        how = f"openssl rand -hex 32 > {path}"
         raise AdminError(f"--admin-token-file: the token in {path} is under {SHORTEST_TOKEN} characters; try {how}")
+    if not _SENDABLE(token):
+        kind = "one line of ASCII letters, digits and signs, without blanks"
+        raise AdminError(f"--admin-token-file: no client can send the token in {path}: it must be {kind}; try {how}")
     return token

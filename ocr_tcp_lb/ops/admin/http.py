@@ -1,14 +1,13 @@
 """Requests and replies of the admin listener: one a connection, read with h11, bounded in size, number and time.
 
-`Http` calls `answer(request)`, which must neither wait nor raise. When all places are taken, a newcomer gets that of
-the connection which has kept us waiting longest: idle ones cannot lock anybody out.
+`Http` calls `answer(request)`, which must not raise. All sockets share the places; when they are taken, a newcomer gets
+that of the connection which has been silent longest: idle ones cannot lock anybody out.
 """
 
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,7 +15,7 @@ import h11
 
 log = logging.getLogger(__name__)
 
-MOST_CONNECTIONS = 64  # a page polls with one at a time
+MOST_CONNECTIONS = 64  # of all sockets together; a page polls with one at a time
 HEAD_LIMIT_BYTES = 16 * 1024
 BODY_LIMIT_BYTES = 64 * 1024
 EXCHANGE_S = 10.0  # for everything: request, reply, and the client's reading of it
@@ -44,7 +43,7 @@ class Reply:
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
-Answer = Callable[[Request], Reply]
+Answer = Callable[[Request], Awaitable[Reply]]
 
 
 def json_reply(status: int, value: object, **fields: str) -> Reply:
@@ -67,61 +66,35 @@ class _Refused(Exception):
         self.reply = reply
 
 
-class Http:
-    """Serves connections; owns their tasks."""
+class Places:
+    """The connections that are open, however they came; owns their tasks."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order in which they came
+    def __init__(self) -> None:
+        self._tasks: dict[asyncio.Task[None], None] = {}  # who has been silent longest comes first
 
-    @property
-    def connections(self) -> int:
-        """How many are open."""
+    def __len__(self) -> int:
         return len(self._tasks)
 
-    def welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take a new connection; the callback of `asyncio.start_server`."""
+    def give(self, serving: Coroutine[None, None, None], transport: asyncio.WriteTransport) -> None:
+        """Give a new connection a place, if need be that of another one; it ends with `serving`."""
         if len(self._tasks) >= MOST_CONNECTIONS:
-            oldest = next(iter(self._tasks))
-            del self._tasks[oldest]
-            oldest.cancel()
-        task = asyncio.ensure_future(self._serve(reader, writer))
+            longest_silent = next(iter(self._tasks))
+            del self._tasks[longest_silent]
+            longest_silent.cancel()
+        task = asyncio.ensure_future(serving)
         self._tasks[task] = None
-        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(EXCHANGE_S):
-                await self._exchange(reader, writer)
-        except (OSError, TimeoutError, asyncio.CancelledError):
-            writer.transport.abort()
-        except Exception:
-            log.exception("unexpected error on the admin listener")
-            writer.transport.abort()
-        finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+        def leave(_: asyncio.Task[None]) -> None:
+            self._tasks.pop(task, None)
+            transport.abort()  # here, since who is cancelled at once never gets as far as a `finally`
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = h11.Connection(h11.SERVER, HEAD_LIMIT_BYTES)
-        try:
-            request = await _read(connection, reader)
-        except _Refused as refused:
-            writer.write(_message(connection, refused.reply))
-            await _linger(reader, writer)
-            return
-        if request is not None:
-            reply = self._answer_safely(request)
-            writer.write(_message(connection, reply, head_only=request.method == "HEAD"))
-            await writer.drain()
+        task.add_done_callback(leave)
 
-    def _answer_safely(self, request: Request) -> Reply:
-        try:
-            return self._answer(request)
-        except Exception:
-            log.exception("unexpected error on %s", request.path)
-            return error_reply(500, "internal_error", "a mistake of the balancer's; its log says more")
+    def hear(self) -> None:
+        """The connection of this task has said something."""
+        task = asyncio.current_task()
+        if task in self._tasks:
+            self._tasks[task] = self._tasks.pop(task)
 
     async def close(self) -> None:
         """End all connections."""
@@ -131,29 +104,72 @@ class Http:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _read(connection: h11.Connection, reader: asyncio.StreamReader) -> Request | None:
-    """Return the request; None when the client left without one. Raises _Refused."""
-    head: h11.Request | None = None
-    body = b""
-    while True:
+class Http:
+    """Serves the connections of one socket."""
+
+    def __init__(self, answer: Answer, places: Places) -> None:
+        self._answer = answer
+        self._places = places
+
+    def welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take a new connection; the callback of `asyncio.start_server`."""
+        self._places.give(self._serve(reader, writer), writer.transport)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            event = connection.next_event()
-        except h11.RemoteProtocolError as error:
-            hint = error.error_status_hint
-            raise _Refused(error_reply(hint, "bad_request", f"this is not a request: {error}")) from error
-        if event is h11.NEED_DATA:
-            connection.receive_data(await reader.read(READ_BYTES))
-        elif isinstance(event, h11.Request):
-            head = event
-        elif isinstance(event, h11.Data):
-            body += event.data
-            if len(body) > BODY_LIMIT_BYTES:
-                message = f"the body is over {BODY_LIMIT_BYTES} bytes"
-                raise _Refused(error_reply(413, "body_too_large", message))
-        elif isinstance(event, h11.EndOfMessage) and head is not None:
-            return _request(head, body)
-        else:
-            return None
+            async with asyncio.timeout(EXCHANGE_S):
+                await self._exchange(reader, writer)
+                writer.close()
+                await writer.wait_closed()  # until the client has read all of it
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            pass  # it is over, either way
+        except Exception:
+            log.exception("unexpected error on the admin listener")
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = h11.Connection(h11.SERVER, HEAD_LIMIT_BYTES)
+        try:
+            request = await self._read(connection, reader)
+        except _Refused as refused:
+            writer.write(_message(connection, refused.reply))
+            await _linger(reader, writer)
+            return
+        if request is not None:
+            reply = await self._answer_safely(request)
+            writer.write(_message(connection, reply, head_only=request.method == "HEAD"))
+            await writer.drain()
+
+    async def _answer_safely(self, request: Request) -> Reply:
+        try:
+            return await self._answer(request)
+        except Exception:
+            log.exception("unexpected error on %s", request.path)
+            return error_reply(500, "internal_error", "a mistake of the balancer's; its log says more")
+
+    async def _read(self, connection: h11.Connection, reader: asyncio.StreamReader) -> Request | None:
+        """Return the request; None when the client left without one. Raises _Refused."""
+        head: h11.Request | None = None
+        body = b""
+        while True:
+            try:
+                event = connection.next_event()
+            except h11.RemoteProtocolError as error:
+                hint = error.error_status_hint
+                raise _Refused(error_reply(hint, "bad_request", f"this is not a request: {error}")) from error
+            if event is h11.NEED_DATA:
+                connection.receive_data(await reader.read(READ_BYTES))
+                self._places.hear()
+            elif isinstance(event, h11.Request):
+                head = event
+            elif isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > BODY_LIMIT_BYTES:
+                    message = f"the body is over {BODY_LIMIT_BYTES} bytes"
+                    raise _Refused(error_reply(413, "body_too_large", message))
+            elif isinstance(event, h11.EndOfMessage) and head is not None:
+                return _request(head, body)
+            else:
+                return None
 
 
 def _request(head: h11.Request, body: bytes) -> Request:

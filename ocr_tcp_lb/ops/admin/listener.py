@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ocr_tcp_lb.config import Address, TcpAddress, UnixAddress, is_local
 from ocr_tcp_lb.ops.admin.control import Do
 from ocr_tcp_lb.ops.admin.gate import AdminError, Gate
-from ocr_tcp_lb.ops.admin.http import READ_BYTES, Http
+from ocr_tcp_lb.ops.admin.http import READ_BYTES, Http, Places
 from ocr_tcp_lb.ops.admin.site import Site
 from ocr_tcp_lb.ops.monitor import Monitor
 from ocr_tcp_lb.relay.listener import BACKLOG, ListenError, SocketFile, address_of, open_listeners
@@ -46,7 +46,7 @@ class AdminListener:
         self._monitor = monitor
         self._token = token
         self._do = do
-        self._served: list[Http] = []
+        self._places = Places()
         self._servers: list[asyncio.Server] = []
         self._files: list[SocketFile] = []
         self.addresses: list[Address] = []
@@ -55,14 +55,13 @@ class AdminListener:
         """Serve these sockets, which are then ours; `owns_files`: unix sockets' files are removed at the end."""
         for sock in sockets:
             address = address_of(sock)
-            http = Http(Site(self._monitor, Gate(address, self._token), self._do).answer)
+            http = Http(Site(self._monitor, Gate(address, self._token), self._do).answer, self._places)
             if isinstance(address, UnixAddress):
                 self._files += [SocketFile(address.path)] if owns_files else []
                 server = await asyncio.start_unix_server(http.welcome, sock=sock, limit=READ_BYTES, backlog=BACKLOG)
             else:
                 server = await asyncio.start_server(http.welcome, sock=sock, limit=READ_BYTES, backlog=BACKLOG)
             self.addresses.append(address)
-            self._served.append(http)
             self._servers.append(server)
 
     async def close(self) -> None:
@@ -71,7 +70,6 @@ class AdminListener:
             file.remove()  # while the sockets are open, see `SocketFile`
         for server in self._servers:
             server.close()
-        for http in self._served:
-            await http.close()
+        await self._places.close()
         for server in self._servers:
             await server.wait_closed()

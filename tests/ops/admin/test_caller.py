@@ -104,6 +104,16 @@ def test_refusals_are_errors(answer: bytes, message: str) -> None:
     listener.close()
 
 
+def test_nothing_that_is_said_fools_the_terminal() -> None:
+    listener = Listener(answered(b'{"done": "\\u001b[2J\\ud800\\nb1"}'))
+    assert call(listener.address, "", ["drain", "b1"]) == "\\x1b[2J\\ud800\nb1"
+    listener.close()
+    listener = Listener(answered(b'{"error": {"message": "\\u001b[2J"}}', b"422 No"))
+    with pytest.raises(CallError, match=r"^\\x1b\[2J$"):
+        call(listener.address, "", ["drain", "b1"])
+    listener.close()
+
+
 def test_balancer_that_asks_for_a_token_is_told_with_the_option(tmp_path: Path) -> None:
     refusal = answered(b'{"error": {"message": "send the token of --admin-token-file"}}', b"401 Unauthorized")
     listener = Listener(refusal)

@@ -79,12 +79,29 @@ def test_token_opens_under_any_name(said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["", "Bearer", "Bearer wrong", f"Token {TOKEN}", basic("wrong"), "Basic !", "Basic /w=="]
+    "said",
+    [
+        "",
+        "Bearer",
+        "Bearer wrong",
+        f"Token {TOKEN}",
+        basic("wrong"),
+        "Basic !",
+        "Basic /w==",
+        "Basic \xff\xff",
+        "Bearer \xff",
+    ],
 )
 def test_without_the_token_nothing_is_shown(said: str) -> None:
     gate = Gate(LOCAL, TOKEN)
     assert verdict(gate, authorization=said) == 401
     assert verdict(gate, path="/healthz", authorization=said) == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health_checks_need_no_host(path: str) -> None:
+    assert Gate(LOCAL).refusal(Request("GET", path)) is None
+    assert verdict(Gate(LOCAL), path=path, host="lb.example") == 200
 
 
 def test_refusal_tells_a_browser_to_ask_for_the_token() -> None:
@@ -111,6 +128,15 @@ def test_token_that_keeps_nobody_out_is_refused(tmp_path: Path, text: str, mode:
     file.write_text(text)
     file.chmod(mode)
     with pytest.raises(AdminError, match=said):
+        read_token(str(file))
+
+
+@pytest.mark.parametrize("text", ["geheim-schlüssel-123456", f"{TOKEN}\n{TOKEN}", f"{TOKEN} {TOKEN}", f"{TOKEN}\x7f"])
+def test_token_that_no_client_can_send_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(text)
+    file.chmod(0o600)
+    with pytest.raises(AdminError, match="no client can send the token"):
         read_token(str(file))
 
 

@@ -4,8 +4,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from relay.support import GET, House, reply
 
+from ocr_tcp_lb.ops.admin.gate import Gate
+from ocr_tcp_lb.ops.admin.http import Reply, Request
+from ocr_tcp_lb.ops.admin.site import Site
 from ocr_tcp_lb.ops.exposition import CONTENT_TYPE
-from ops.house import watched
+from ops.house import LOCALHOST, watched
 
 
 async def test_every_page_is_there_and_nothing_else(house: House) -> None:
@@ -55,6 +58,23 @@ async def test_metrics_are_of_the_announced_type_and_parse(house: House) -> None
     }
     labels = (("backend", "b1"), ("ending", "ok"), ("status", "200"))
     assert samples["ocr_tcp_lb_requests_total", labels] == 1
+
+
+async def test_requests_come_between_the_metrics_of_many_services(house: House) -> None:
+    async with watched(house.balancer([house.backend()])) as admin:
+        asked = Site(admin.monitor, Gate(LOCALHOST)).answer(Request("GET", "/metrics", fields={"host": "localhost"}))
+        turns = 0
+
+        def take_turns() -> Reply:
+            nonlocal turns
+            while True:
+                try:
+                    asked.send(None)
+                except StopIteration as done:
+                    return done.value  # type: ignore[no-any-return]
+                turns += 1
+
+        assert take_turns().body.count(b"# TYPE ") == turns
 
 
 async def test_readiness_ends_with_the_last_backend_and_with_the_drain(house: House) -> None:
