@@ -258,13 +258,20 @@ class Fleet:
         From measured service times, who is ahead, and how large they are. Zero while nothing is measured, and infinite
         while nothing is in service and no back-off is due.
         """
-        if any(backend.is_eligible and backend.in_flight < backend.limiter.sure for backend in self.backends):
+        if any(backend.is_free for backend in self.backends):
             return 0.0
         wait_s = self._forecast.wait_s(self._queue.work_ahead_of(ticket) + 1, now)
         return max(0.0, self._care.trial_at - now) if wait_s == math.inf else wait_s
 
     def can_meet(self, ticket: Ticket, deadline: float, now: float) -> bool:
-        """Whether the ticket, coming now, can be expected to be answered by `deadline` (on the clock of `now`)."""
+        """Whether the ticket, coming now, can be expected to be answered by `deadline` (on the clock of `now`).
+
+        It is expected of a free backend whose speed is not known, or not any more: somebody has to find out, and those
+        who are refused teach nothing.
+        """
+        free = [one for one in self.backends if one.is_free]
+        if not all(one.service.is_known(now) for one in [b for b in free if not b.is_reserve] or free):
+            return True
         service_s = self._forecast.service_s(now) * self.sizes.factor(ticket.size_bytes)
         return now + self.expected_wait_s(ticket, now) + service_s <= deadline
 

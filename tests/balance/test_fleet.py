@@ -15,6 +15,7 @@ from ocr_tcp_lb.balance import (
 from ocr_tcp_lb.balance.health import BACKOFF_FIRST_S, BACKOFF_JITTER, State
 from ocr_tcp_lb.balance.order import AGEING_MOST
 from ocr_tcp_lb.balance.queue import PRIORITY_STEP_S
+from ocr_tcp_lb.balance.service_time import MEMORY_S
 
 from .world import World, specs, teach
 
@@ -596,3 +597,18 @@ def test_when_the_last_one_hangs_those_that_erred_are_tried_soon() -> None:
     world.settle(granted[0])
     world.fleet.review(world.now)
     assert stuck.backend.is_silent
+
+
+def test_a_backend_whose_first_answer_loaded_the_model_is_not_lost_behind_faster_ones() -> None:
+    world = World(*specs(1, 1, concurrency=1))
+    teach(world, "b1", 0.1)
+    loading = world.lease()
+    assert loading.backend.name == "b2"
+    world.settle(loading, after_s=60.0)
+    teach(world, "b1", 0.1)
+    assert set(world.serve(20, service_s=0.1)) == {"b1"}, "the other one passes for slow"
+    served = set()
+    for _ in range(10):
+        world.now += MEMORY_S / 8
+        served |= set(world.serve(1, service_s=0.1))
+    assert "b2" in served
