@@ -116,7 +116,15 @@ def build_hub(loop: asyncio.AbstractEventLoop, config: Config, on_record: Callab
     specs = [spec_of(one) for one in config.backends]
     queue = config.queue
     policy = policy_in_effect(config)
-    fleet = Fleet(specs, policy, queue.size, random.Random(), retries=config.retries, order=queue.order)
+    fleet = Fleet(
+        specs,
+        policy,
+        queue.size,
+        random.Random(),
+        retries=config.retries,
+        order=queue.order,
+        queue_timeout_s=queue.timeout_s,
+    )
     poller = new_poller(loop)
     upstreams = {one.name: Upstream(poller, one) for one in config.backends}
     return Hub(poller, config, fleet, upstreams, on_record)

@@ -31,6 +31,7 @@ Order = Literal["fifo", "size"]
 
 SHORTEST_TIMER_S: Final = 0.001  # a decision that did not change is not to be asked for in a loop
 SIZES_EVERY_S: Final = 0.001  # of 10,000 answers a second one in ten says enough about sizes
+QUEUE_TIMEOUT_S = 60.0  # the longest wait for a backend; the caller's to enforce
 RETRIES = 2  # other attempts after the first; nginx tries every server, HAProxy 3 times
 
 
@@ -46,6 +47,7 @@ class Fleet:
         *,
         retries: int = RETRIES,
         order: Order = "fifo",
+        queue_timeout_s: float = QUEUE_TIMEOUT_S,
     ) -> None:
         assert specs, "a fleet has at least one backend"
         self._learns = policy_name == "queue"  # the others bind a request at once and have no use for a learned limit
@@ -55,7 +57,7 @@ class Fleet:
         self.policy_name = policy_name
         self.order = order
         self.sizes = SizeModel()
-        self._by_size = BySize()
+        self._by_size = BySize(queue_timeout_s)
         self._rng = rng
         self._retries = Retries(retries)
         self._care = Care(rng)
@@ -246,10 +248,14 @@ class Fleet:
         self._assemble(self.backends, now)
         return self._serve_queue(now)
 
-    def set_queue(self, size: int, order: Order, retries: int) -> None:
-        """Let another number of requests wait, in another order, and be tried again; who waits already stays."""
+    def set_queue(self, size: int, order: Order, retries: int, timeout_s: float) -> None:
+        """Let another number of requests wait, in another order, and be tried again; who waits already stays.
+
+        `timeout_s` is how long they wait at most, which is the caller's to enforce.
+        """
         self._queue.size = size
         self.order = order
+        self._by_size.timeout_s = timeout_s
         self._retries.most = retries
 
     def expected_wait_s(self, ticket: Ticket, now: float) -> float:

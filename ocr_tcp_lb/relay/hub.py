@@ -193,7 +193,8 @@ class Hub:
         self._configure(config)
         self.slabs.capacity_bytes = config.limits.buffer_memory_bytes
         self.deadlines.set_shortest(shortest_limit_s(config))
-        self.fleet.set_queue(config.queue.size, config.queue.order, config.retries)
+        queue = config.queue
+        self.fleet.set_queue(queue.size, queue.order, config.retries, queue.timeout_s)
 
     def _configure(self, config: Config) -> None:
         """Keep the configuration, and by itself what every request asks of it."""
