@@ -6,8 +6,8 @@ from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.balance.ranking import BETA, Ranking, bucket_of
 
 
-def backend(number: int, service_s: float, concurrency: int = 1) -> Backend:
-    one = Backend(BackendSpec(f"b{number}", 1.0, concurrency), number)
+def backend(number: int, service_s: float, concurrency: int = 1, weight: float = 1.0) -> Backend:
+    one = Backend(BackendSpec(f"b{number}", weight, concurrency), number)
     for _ in range(30):
         one.service.learn(service_s, 0.0)
     return one
@@ -142,3 +142,20 @@ def test_entries_of_the_past_do_not_pile_up() -> None:
         one.release(lease, 0.1, Outcome.SERVED, 0.0)
         ranking.refresh(one, 0.0)
     assert len(ranking._free) < 100
+
+
+def test_a_weight_orders_the_free_ones_and_makes_nobody_wait() -> None:
+    usual, spared = backend(0, 1.0), backend(1, 0.5, weight=0.01)
+    ranking = ranking_of(usual, spared)
+    assert ranking.choose(1, 0.0) is usual
+    fill(ranking, usual)
+    assert ranking.hold_s() == pytest.approx(0.5)
+    assert ranking.choose(1, 0.0) is spared
+
+
+def test_a_weight_does_not_make_the_busy_ones_pass_for_fast() -> None:
+    preferred, other = backend(0, 1.0, weight=100.0), backend(1, 1.0)
+    ranking = ranking_of(preferred, other)
+    assert ranking.choose(1, 0.0) is preferred
+    fill(ranking, preferred)
+    assert ranking.choose(1, 0.0) is other
