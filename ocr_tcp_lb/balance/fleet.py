@@ -350,7 +350,9 @@ class Fleet:
     def _serve_queue(self, now: float) -> Sequence[Lease]:
         """Grant open slots in the order of the queue; a retry that may use none of them lets others pass."""
         grants: list[Lease] = []
-        for ticket in self._queue.retries():
+        for ticket in self._queue.retries() if self._queue.has_retries else ():
+            if not self._roster.has_open(now):
+                break  # or each of a thousand retries would look at each of a thousand backends, whenever one settles
             backend = self._choose_untried(ticket, now)
             if backend is not None:
                 self._queue.remove(ticket)

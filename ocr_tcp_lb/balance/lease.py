@@ -52,8 +52,8 @@ class Ticket:
         return self.attempts > 0
 
     def may_return_to(self, backend: Backend) -> bool:
-        """Whether a backend where it failed has been left out since, and is back."""
-        return backend.health.state is State.UP and backend.health.era > self.tried[backend]
+        """Whether a backend where it failed has been left out since, and is back, if only on trial."""
+        return backend.health.state is not State.EJECTED and backend.health.era > self.tried[backend]
 
     def note(self, lease: "Lease", outcome: Outcome) -> None:
         """Remember how an attempt ended; the fleet calls this when the lease is settled."""

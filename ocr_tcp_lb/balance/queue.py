@@ -79,6 +79,11 @@ class TicketQueue:
         return tuple(self._retries)
 
     @property
+    def has_retries(self) -> bool:
+        """Whether any retry waits."""
+        return bool(self._retries)
+
+    @property
     def newcomers(self) -> int:
         """How many newcomers wait."""
         return len(self._newcomers)
@@ -104,8 +109,10 @@ class TicketQueue:
         self.work = self.work - cost if self._newcomers else 0.0  # no crumbs stay
 
     def ahead_of(self, ticket: Ticket) -> int:
-        """Return how many would be served before a newcomer that came now; an upper estimate in O(priorities)."""
+        """Return how many would be served before a ticket that came now; an upper estimate in O(priorities)."""
         ahead = len(self._retries)
+        if ticket.is_retry:
+            return ahead
         for priority, lane in self._lanes.items():
             if priority <= ticket.priority:
                 ahead += lane.ahead_of(ticket.key)

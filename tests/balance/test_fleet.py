@@ -1,4 +1,5 @@
 import math
+import time
 
 import pytest
 
@@ -154,11 +155,19 @@ def test_a_retry_returns_to_one_that_has_come_back_while_the_others_are_full() -
     lease, _ = world.lease(), world.lease()
     world.settle(lease, Outcome.CONNECT_FAILED)  # it restarts, and the other works on a long page
     ticket = world.wait(lease.ticket)
-    world.now += 1.0
-    world.fleet.tick(world.now)
-    trial = world.lease()
-    assert trial.backend is lease.backend
-    assert [(g.ticket, g.backend) for g in world.settle(trial)] == [(ticket, lease.backend)]
+    assert [(g.ticket, g.backend) for g in world.sleep_until_trial()] == [(ticket, lease.backend)], "it is the trial"
+
+
+def test_retries_that_wait_for_others_cost_next_to_nothing_when_half_of_a_large_fleet_dies() -> None:
+    count = 800
+    world = World(*specs(*[1] * count, concurrency=1), queue_size=count)
+    leases = [world.lease() for _ in range(count)]
+    began_s = time.process_time()
+    for lease in leases[: count // 2]:
+        world.settle(lease, Outcome.CONNECT_FAILED)
+        world.wait(lease.ticket)
+    assert world.fleet.waiting == count // 2
+    assert time.process_time() - began_s < 2.0, "each settle looked at each backend for each that waits"
 
 
 def test_a_tunnel_gives_its_slot_back_where_slots_are_learned() -> None:

@@ -79,3 +79,16 @@ def test_a_free_backend_whose_speed_is_known_is_taken_at_its_word() -> None:
     world.serve(40, service_s=30.0)
     assert not world.fleet.can_meet(world.ticket(), deadline=world.now + 5, now=world.now), "not for the reserve"
     assert world.fleet.can_meet(world.ticket(), deadline=world.now + 31, now=world.now)
+
+
+def test_a_retry_is_ahead_of_all_newcomers() -> None:
+    world = World(*specs(1, 1, concurrency=1))
+    for name in ("b1", "b2"):
+        teach(world, name, 2.0)
+    failed, _ = world.lease(), world.lease()
+    for _ in range(50):
+        world.wait()
+    (grant,) = world.settle(failed, Outcome.SERVER_ERROR)
+    assert grant.backend is failed.backend
+    assert world.fleet.expected_wait_s(failed.ticket, world.now) == pytest.approx(1.0)
+    assert world.fleet.can_meet(failed.ticket, deadline=world.now + 4, now=world.now)
