@@ -68,6 +68,7 @@ class Fleet:
         self._sizes_due = -math.inf
         self._grants = 0  # so far
         self._hold_until = math.inf
+        self._displaced: list[Ticket] = []
         self._assemble([self._enlist(spec) for spec in specs], 0.0)
 
     @property
@@ -89,7 +90,8 @@ class Fleet:
         """Return a lease, or None when the ticket now waits; raises `QueueFull`.
 
         A ticket that was granted a lease before waits at the head and is never refused. A newcomer may get an open
-        backend while others wait: one so slow that those ahead do better to wait for a faster one.
+        backend while others wait: one so slow that those ahead do better to wait for a faster one. With the queue full
+        it gets that one at once, or another one's place: see `take_displaced`.
         """
         if ticket.tried:
             if ticket.failures:
@@ -98,10 +100,22 @@ class Fleet:
         else:
             position = self._queue.ahead_of(ticket) + 1 if self._queue.count else 1
             backend = self._roster.choose(position, 0.0, now)
+            if backend is None and self._queue.is_full and not ticket.is_retry:
+                backend = self._roster.choose(position, math.inf, now)
         if backend is not None:
             return self._grant(ticket, backend, now)
         self._push(ticket, now)
         return None
+
+    def take_displaced(self) -> Sequence[Ticket]:
+        """Return those that had to leave the full queue, once: for newcomers that were more urgent, or of fewer.
+
+        To be called after each `ask` that made a ticket wait, and they are to be refused.
+        """
+        if not self._displaced:
+            return ()
+        taken, self._displaced = self._displaced, []
+        return taken
 
     def leave(self, ticket: Ticket) -> None:
         """Take a waiting ticket out of the queue."""
@@ -313,7 +327,9 @@ class Fleet:
 
     def _push(self, ticket: Ticket, now: float) -> None:
         """Let a ticket wait in its place."""
-        self._queue.push(ticket, None if ticket.is_retry else self._turn_of(ticket, now))
+        displaced = self._queue.push(ticket, None if ticket.is_retry else self._turn_of(ticket, now))
+        if displaced is not None:
+            self._displaced.append(displaced)
         self._schedule_release(now)
 
     def _turn_of(self, ticket: Ticket, now: float) -> Turn:

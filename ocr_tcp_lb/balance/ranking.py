@@ -2,10 +2,10 @@
 
 A `Ranking` keeps two heaps, of backends with a believed slot free and of those that may only be probed, and a ledger
 of how fast the full ones free their slots. The heaps are ordered by service time over weight; the hold rule and the
-ledger know only time, or a small weight would make clients wait beside an idle backend. `refresh` is to be called after anything about a backend changed; nothing
-else moves. Speeds count in steps of 19 %: two backends closer than that are equal, and share by load and turn. A
-decision with 1,000 backends and 10,000 waiting costs 1.3 times the CPU of one with 3 and 10, and 1.8 to 2.1 times while
-half the slots are free (`python -m bench.sim --cost`).
+ledger know only time, or a small weight would make clients wait beside an idle backend. `refresh` is to be called after
+anything about a backend changed; nothing else moves. Speeds count in steps of 19 %: two backends on the same step are
+equal, and share by load and turn. A decision with 1,000 backends and 10,000 waiting costs 1.3 times the CPU of one with
+3 and 10, and 1.8 to 2.1 times while half the slots are free (`python -m bench.sim --cost`).
 """
 
 import heapq

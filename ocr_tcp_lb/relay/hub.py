@@ -50,10 +50,16 @@ def _may_be_express(config: Config) -> bool:
 
 
 class Waits(Protocol):
-    """A ticket of the relay: told when it has become a lease."""
+    """A ticket of the relay: told when it has become a lease, or must leave the queue.
+
+    Called from inside another task or a callback, so it must only note and wake.
+    """
 
     def grant(self, lease: Lease) -> None:
-        """Take the lease; called from inside another task or a callback, so it must only note and wake."""
+        """Take the lease."""
+
+    def displace(self) -> None:
+        """Wait no more: another one has the place."""
 
 
 class Hub:
@@ -95,8 +101,11 @@ class Hub:
     def ask(self, ticket: Ticket, now: float) -> Lease | None:
         """Ask the fleet for a backend; None: the ticket waits. Raises what `Fleet.ask` raises."""
         lease = self.fleet.ask(ticket, now)
-        if lease is None and self.fleet.next_event_at < self._tick_at:
-            self._arm_tick()
+        if lease is None:
+            for displaced in self.fleet.take_displaced():
+                cast(Waits, displaced).displace()
+            if self.fleet.next_event_at < self._tick_at:
+                self._arm_tick()
         return lease
 
     @property

@@ -428,6 +428,34 @@ def test_keys_share_the_one_queue() -> None:
     assert single in served
 
 
+def test_a_full_queue_makes_room_for_who_has_fewer_and_tells_whom_it_displaced() -> None:
+    world = World(*specs(1, concurrency=1), queue_size=2)
+    world.lease()
+    first, second = (world.wait(Ticket(world.now, key="batch")) for _ in range(2))
+    assert world.fleet.take_displaced() == ()
+    single = world.wait(Ticket(world.now, key="single"))
+    assert list(world.fleet.take_displaced()) == [second]
+    assert world.fleet.take_displaced() == ()
+    with pytest.raises(QueueFull):
+        world.fleet.ask(Ticket(world.now, key="batch"), world.now)
+    assert world.fleet.waiting == 2
+    for ticket in (first, single):
+        world.fleet.leave(ticket)
+
+
+@pytest.mark.parametrize("queue_size", [0, 3])
+def test_nobody_is_refused_beside_a_free_backend_however_slow(queue_size: int) -> None:
+    world = World(*specs(1, 1, concurrency=1), queue_size=queue_size)
+    teach(world, "b1", 0.1)
+    teach(world, "b2", 5.0)
+    assert world.lease().backend.name == "b1"
+    for _ in range(queue_size):
+        world.wait()
+    assert world.lease().backend.name == "b2"
+    with pytest.raises(QueueFull):
+        world.lease()
+
+
 def sized_world() -> tuple[World, Lease]:
     world = World(*specs(1, concurrency=1), order="size")
     for _ in range(50):
