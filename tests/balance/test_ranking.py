@@ -1,8 +1,11 @@
+import random
+
 import pytest
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
 from ocr_tcp_lb.balance.lease import Lease, Ticket
 from ocr_tcp_lb.balance.outcome import Outcome
+from ocr_tcp_lb.balance.policy import FastestFree
 from ocr_tcp_lb.balance.ranking import BETA, Ranking, bucket_of
 
 
@@ -159,3 +162,16 @@ def test_a_weight_does_not_make_the_busy_ones_pass_for_fast() -> None:
     assert ranking.choose(1, 0.0) is preferred
     fill(ranking, preferred)
     assert ranking.choose(1, 0.0) is other
+
+
+def test_an_estimate_that_expired_is_renewed_by_one_request_and_not_by_as_many_as_fit() -> None:
+    fast, forgotten = backend(0, 0.1, 4), backend(1, 10.0, 4)
+    ranking = ranking_of(fast, forgotten)
+    fast.service.learn(0.1, 1000.0)
+    for one in (fast, forgotten):
+        ranking.refresh(one, 1000.0)
+    assert ranking.choose(1, 0.0) is forgotten
+    forgotten.take(Lease(forgotten, Ticket(0.0), 0.0, 0), 1)
+    ranking.refresh(forgotten, 1000.0)
+    assert ranking.choose(1, 0.0) is fast
+    assert FastestFree().pick([fast, forgotten], 1000.0, random.Random(1)) is fast
