@@ -118,7 +118,15 @@ def build_hub(loop: asyncio.AbstractEventLoop, config: Config, on_record: Callab
     specs = [spec_of(one) for one in config.backends]
     queue = config.queue
     policy = policy_in_effect(config)
-    fleet = Fleet(specs, policy, queue.size, random.Random(), retries=config.retries, order=queue.order)
+    fleet = Fleet(
+        specs,
+        policy,
+        queue.size,
+        random.Random(),
+        retries=config.retries,
+        order=queue.order,
+        queue_timeout_s=queue.timeout_s,
+    )
     return Hub(new_poller(loop), config, fleet, on_record)
 
 

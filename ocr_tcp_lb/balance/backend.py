@@ -105,6 +105,11 @@ class Backend:
             and self.in_flight < self.limiter.limit
         )
 
+    @property
+    def is_free(self) -> bool:
+        """Whether a request that came here now would be worked on at once, as far as is believed."""
+        return self.in_flight < self.limiter.sure and self.is_eligible
+
     def adopt(self, spec: BackendSpec, *, learns: bool) -> None:
         """Take the operator's new word; what was learned stays, but a limit where the word on it changed."""
         had = self.spec.concurrency

@@ -30,6 +30,7 @@ Order = Literal["fifo", "size"]
 
 SHORTEST_TIMER_S: Final = 0.001  # a decision that did not change is not to be asked for in a loop
 SIZES_EVERY_S: Final = 0.001  # of 10,000 answers a second one in ten says enough about sizes
+QUEUE_TIMEOUT_S = 60.0  # the longest wait for a backend; the caller's to enforce
 RETRIES = 2  # other attempts after the first; nginx tries every server, HAProxy 3 times
 
 
@@ -45,6 +46,7 @@ class Fleet:
         *,
         retries: int = RETRIES,
         order: Order = "fifo",
+        queue_timeout_s: float = QUEUE_TIMEOUT_S,
     ) -> None:
         assert specs, "a fleet has at least one backend"
         self._learns = policy_name == "queue"  # the others bind a request at once and have no use for a learned limit
@@ -54,7 +56,7 @@ class Fleet:
         self.policy_name = policy_name
         self.order = order
         self.sizes = SizeModel()
-        self._by_size = BySize()
+        self._by_size = BySize(queue_timeout_s)
         self._rng = rng
         self._retries = Retries(retries)
         self._care = Care(rng)
@@ -65,6 +67,7 @@ class Fleet:
         self._sizes_due = -math.inf
         self._grants = 0  # so far
         self._hold_until = math.inf
+        self._displaced: list[Ticket] = []
         self._assemble([self._enlist(spec) for spec in specs], 0.0)
 
     @property
@@ -86,7 +89,8 @@ class Fleet:
         """Return a lease, or None when the ticket now waits; raises `QueueFull`.
 
         A ticket that was granted a lease before waits at the head and is never refused. A newcomer may get an open
-        backend while others wait: one so slow that those ahead do better to wait for a faster one.
+        backend while others wait: one so slow that those ahead do better to wait for a faster one. With the queue full
+        it gets that one at once, or another one's place: see `take_displaced`.
         """
         if ticket.tried:
             if ticket.failures:
@@ -95,10 +99,22 @@ class Fleet:
         else:
             position = self._queue.ahead_of(ticket) + 1 if self._queue.count else 1
             backend = self._roster.choose(position, 0.0, now)
+            if backend is None and self._queue.is_full and not ticket.is_retry:
+                backend = self._roster.choose(position, math.inf, now)
         if backend is not None:
             return self._grant(ticket, backend, now)
         self._push(ticket, now)
         return None
+
+    def take_displaced(self) -> Sequence[Ticket]:
+        """Return those that had to leave the full queue, once: for newcomers that were more urgent, or of fewer.
+
+        To be called after each `ask` that made a ticket wait, and they are to be refused.
+        """
+        if not self._displaced:
+            return ()
+        taken, self._displaced = self._displaced, []
+        return taken
 
     def leave(self, ticket: Ticket) -> None:
         """Take a waiting ticket out of the queue."""
@@ -247,10 +263,14 @@ class Fleet:
         self._assemble(self.backends, now)
         return self._serve_queue(now)
 
-    def set_queue(self, size: int, order: Order, retries: int) -> None:
-        """Let another number of requests wait, in another order, and be tried again; who waits already stays."""
+    def set_queue(self, size: int, order: Order, retries: int, timeout_s: float) -> None:
+        """Let another number of requests wait, in another order, and be tried again; who waits already stays.
+
+        `timeout_s` is how long they wait at most, which is the caller's to enforce.
+        """
         self._queue.size = size
         self.order = order
+        self._by_size.timeout_s = timeout_s
         self._retries.most = retries
 
     def expected_wait_s(self, ticket: Ticket, now: float) -> float:
@@ -259,13 +279,20 @@ class Fleet:
         From measured service times, who is ahead, and how large they are. Zero while nothing is measured, and infinite
         while nothing is in service and no back-off is due.
         """
-        if any(backend.is_eligible and backend.in_flight < backend.limiter.sure for backend in self.backends):
+        if any(backend.is_free for backend in self.backends):
             return 0.0
         wait_s = self._forecast.wait_s(self._queue.work_ahead_of(ticket) + 1, now)
         return max(0.0, self._care.trial_at - now) if wait_s == math.inf else wait_s
 
     def can_meet(self, ticket: Ticket, deadline: float, now: float) -> bool:
-        """Whether the ticket, coming now, can be expected to be answered by `deadline` (on the clock of `now`)."""
+        """Whether the ticket, coming now, can be expected to be answered by `deadline` (on the clock of `now`).
+
+        It is expected of a free backend whose speed is not known, or not any more: somebody has to find out, and those
+        who are refused teach nothing.
+        """
+        free = [one for one in self.backends if one.is_free]
+        if not all(one.service.is_known(now) for one in [b for b in free if not b.is_reserve] or free):
+            return True
         service_s = self._forecast.service_s(now) * self.sizes.factor(ticket.size_bytes)
         return now + self.expected_wait_s(ticket, now) + service_s <= deadline
 
@@ -301,7 +328,9 @@ class Fleet:
 
     def _push(self, ticket: Ticket, now: float) -> None:
         """Let a ticket wait in its place."""
-        self._queue.push(ticket, None if ticket.is_retry else self._turn_of(ticket, now))
+        displaced = self._queue.push(ticket, None if ticket.is_retry else self._turn_of(ticket, now))
+        if displaced is not None:
+            self._displaced.append(displaced)
         self._schedule_release(now)
 
     def _turn_of(self, ticket: Ticket, now: float) -> Turn:
@@ -338,7 +367,9 @@ class Fleet:
     def _serve_queue(self, now: float) -> Sequence[Lease]:
         """Grant open slots in the order of the queue; a retry that may use none of them lets others pass."""
         grants: list[Lease] = []
-        for ticket in self._queue.retries():
+        for ticket in self._queue.retries() if self._queue.has_retries else ():
+            if not self._roster.has_open(now):
+                break  # or each of a thousand retries would look at each of a thousand backends, whenever one settles
             backend = self._choose_untried(ticket, now)
             if backend is not None:
                 self._queue.remove(ticket)

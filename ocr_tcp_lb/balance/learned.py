@@ -128,7 +128,7 @@ class Learned(Limit):
     def _rest_from_probing(self, waiting: int) -> None:
         self._rest -= 1 + min(waiting, HURRY)
         if self._rest <= 0:
-            self.limit = self.sure + 1
+            self.limit = min(MOST, self.sure + 1)
 
     def _is_sharing(self, waiting: int) -> bool:
         """Whether more at once gain nothing, as far as that is to be acted on.
@@ -141,7 +141,7 @@ class Learned(Limit):
 
     def _overtook(self, proven: int, waiting: int) -> None:
         if not self._is_sharing(waiting):
-            self._raise(min(proven, MOST))
+            self._raise(proven)
         elif self.limit > self.sure:
             self._deny()
 
@@ -162,7 +162,7 @@ class Learned(Limit):
             self._deny()
 
     def _raise(self, sure: float) -> None:
-        self.sure = sure
+        self.sure = sure = min(MOST, sure)
         self._evidence = 0.0
         self._gap = FIRST_GAP
         self.limit = min(MOST, sure + 1 if self._was_denied else sure + min(sure, BOLD))

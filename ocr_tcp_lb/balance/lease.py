@@ -50,11 +50,15 @@ class Ticket:
         return self.attempts > 0
 
     def may_return_to(self, backend: Backend) -> bool:
-        """Whether a backend where it failed has been left out since, and is back."""
-        return backend.health.state is State.UP and backend.health.era > self.tried[backend]
+        """Whether a backend where it failed has been left out since, and is back, if only on trial."""
+        return backend.health.state is not State.EJECTED and backend.health.era > self.tried[backend]
 
     def grant(self, lease: "Lease") -> None:
         """Take the lease that it has waited for; called by whoever acts on the fleet's grants, the relay's hub."""
+        raise NotImplementedError
+
+    def displace(self) -> None:
+        """Wait no more: another one has its place; called as `grant` is."""
         raise NotImplementedError
 
     def note(self, lease: "Lease", outcome: Outcome) -> None:

@@ -1,18 +1,16 @@
 """What an operator wants to read about backends: who was taken out of service, why and for how long, and who is back.
 
 The fleet adds to it where health changes, which no request that is served well ever sees; whoever writes the log takes
-it from there a few times a second. A backend that is down is told once, not at each trial that fails.
+it from there a few times a second, so that there are never many; none is lost. A backend that is down is told once, not
+at each trial that fails.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ocr_tcp_lb.balance.backend import Backend
 from ocr_tcp_lb.balance.health import Event, State
 from ocr_tcp_lb.balance.outcome import Outcome
-
-KEPT = 100  # untold ones; more than all backends of a fleet can make between two looks
 
 REASONS = {
     Outcome.CONNECT_FAILED: "it could not be connected to",
@@ -36,14 +34,13 @@ class News:
     __slots__ = ("_items",)
 
     def __init__(self) -> None:
-        self._items: deque[Item] = deque(maxlen=KEPT)
+        self._items: list[Item] = []
 
     def take(self) -> Sequence[Item]:
         """Return what is new, once."""
         if not self._items:
             return ()
-        taken = tuple(self._items)
-        self._items.clear()
+        taken, self._items = self._items, []
         return taken
 
     def health_moved(self, backend: Backend, was: State, event: Event, now: float) -> None:

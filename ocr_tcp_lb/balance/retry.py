@@ -61,7 +61,13 @@ class RetryBudget:
         self._granted, self._counted_at = granted, now
 
     def _recent(self, granted: int, now: float) -> tuple[float, float]:
-        """The requests and retries that still count; what was granted since the last look counts in full."""
-        kept = math.exp(min(0.0, self._counted_at - now) / WINDOW_S)
-        fresh = min(granted - self._granted, granted)
+        """The requests and retries that still count; what was granted since the last retry came evenly, so to say.
+
+        Were it all taken for recent, a day without a retry would let a storm of them pass.
+        """
+        elapsed_s = max(0.0, now - self._counted_at)
+        kept = math.exp(-elapsed_s / WINDOW_S)
+        fresh = float(granted - self._granted)
+        if elapsed_s:
+            fresh *= (1 - kept) * WINDOW_S / elapsed_s
         return self._requests * kept + fresh, self._retries * kept

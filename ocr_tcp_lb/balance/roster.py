@@ -35,6 +35,10 @@ class Roster:
         """Return a backend that is not in `tried`, or None."""
         raise NotImplementedError
 
+    def has_open(self, now: float) -> bool:
+        """Whether `choose_except` could return anybody at all; much cheaper than to ask it."""
+        raise NotImplementedError
+
     def hold_s(self, now: float) -> float:
         """Return for how long a request may be held though a backend is open; infinite when none is."""
         raise NotImplementedError
@@ -93,6 +97,10 @@ class Listed(Roster):
         left = [b for b in self._weighted.members if b not in tried]
         return self._pick(left or [b for b in self._reserves.members if b not in tried], now)
 
+    def has_open(self, now: float) -> bool:
+        """Whether any is on a list."""
+        return bool(self._weighted.members or self._reserves.members)
+
     def hold_s(self, now: float) -> float:
         """Nobody is held."""
         return math.inf
@@ -137,6 +145,12 @@ class Ranked(Roster):
         left = [b for b in self._backends if b.is_eligible and b not in tried]
         candidates = [b for b in left if not b.is_reserve] or left
         return self._policy.pick(candidates, now, self._rng) if candidates else None
+
+    def has_open(self, now: float) -> bool:
+        """Whether any is free or may be probed."""
+        if self._changed:
+            self._catch_up(now)
+        return self._weighted.has_open(may_pile=True) or (self._has_reserves and self._reserves.has_open(may_pile=True))
 
     def hold_s(self, now: float) -> float:
         """Return the service time of the backend that is open: waiting for longer than that cannot pay."""

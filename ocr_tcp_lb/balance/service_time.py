@@ -45,6 +45,7 @@ class ServiceTime:
         else:
             self._average(sample_s)
             if self._sample_count < TRUSTED_AFTER:
+                self.expires_at = now + MEMORY_S  # or a first answer that loaded the model would be the last one
                 return
             mean_s = self.mean_s
         life_s = EXPIRY_IN_ANSWERS * mean_s
@@ -57,6 +58,10 @@ class ServiceTime:
         self.mean_s = self._sum_s / count if count < 3 else (self._sum_s - self._slowest_s) / (count - 1)
         is_trusted = count >= TRUSTED_AFTER
         self.expected_s = self.mean_s if is_trusted else self.mean_s * (1 - 1 / math.sqrt(count + 1))
+
+    def is_known(self, now: float) -> bool:
+        """Whether there is a speed to rely on: one that is trusted and has not expired."""
+        return self._sample_count >= TRUSTED_AFTER and now <= self.expires_at
 
     def optimistic_s(self, now: float) -> float:
         """Return what to expect of it when choosing: the mean, less the doubt in it; 0 where nothing is known.

@@ -20,13 +20,14 @@ REPLAYABLE = (Outcome.BROKE, Outcome.STALE, Outcome.SERVER_ERROR)  # not SILENT:
 class Claim(Ticket):
     """The relay's ticket: the fleet's grants come to it; it holds at most one lease at a time."""
 
-    __slots__ = ("_at_work_s", "_hub", "client", "deadline", "is_waiting", "lease")
+    __slots__ = ("_at_work_s", "_hub", "client", "deadline", "is_displaced", "is_waiting", "lease")
 
     def __init__(self, hub: Hub, client: Client, head: RequestHead | None) -> None:
         super().__init__(time.monotonic())
         self._hub = hub
         self.client = client
-        self.is_waiting = False  # in the queue
+        self.is_waiting = False  # in the queue, or displaced from it and not told yet
+        self.is_displaced = False
         self._at_work_s = 0.0  # in attempts that failed after they had begun, which is no waiting
         self.deadline: float | None = None  # when the answer is of no more use
         self.lease: Lease | None = None
@@ -62,10 +63,13 @@ class Claim(Ticket):
     def look_around(self, *, watch_client: bool) -> None:
         """While it waits, whenever the wake-up has fired: see whether waiting is still of use.
 
-        Raises Refusal when it has waited for too long, and ClientGone when the client leaves the queue; that is noticed
-        at once with `watch_client`; while its body is still to be read only a reset is, and within a second.
+        Raises Refusal when it was displaced or has waited for too long, and ClientGone when the client leaves the
+        queue; that is noticed at once with `watch_client`; while its body is still to be read only a reset is, and
+        within a second.
         """
         client = self.client
+        if self.is_displaced:
+            raise self._refusal("queue_full", "every backend is busy, and the queue is full of others that go first")
         if client.expired or (self.deadline is not None and time.monotonic() >= self.deadline):
             raise self._too_late()
         if watch_client:
@@ -83,7 +87,8 @@ class Claim(Ticket):
         """Leave the queue, or give back a lease that was granted at the last moment."""
         if self.lease is None:
             self.is_waiting = False
-            self._hub.fleet.leave(self)
+            if not self.is_displaced:
+                self._hub.fleet.leave(self)
         else:
             self.settle(Outcome.CLIENT_LEFT)
 
@@ -116,6 +121,11 @@ class Claim(Ticket):
         """Take the lease; called from other coroutines and from timers, so it only notes and wakes."""
         self.is_waiting = False
         self.lease = lease
+        self.client.wakeup.fire_soon()
+
+    def displace(self) -> None:
+        """Take note that it had to leave the queue, for another one; called from other coroutines."""
+        self.is_displaced = True
         self.client.wakeup.fire_soon()
 
     def settle(self, outcome: Outcome, now: float | None = None) -> None:

@@ -87,8 +87,11 @@ class Hub:
     def ask(self, ticket: Ticket, now: float) -> Lease | None:
         """Ask the fleet for a backend; None: the ticket waits. Raises what `Fleet.ask` raises."""
         lease = self.fleet.ask(ticket, now)
-        if lease is None and self.fleet.next_event_at < self._tick_at:
-            self._arm_tick()
+        if lease is None:
+            for displaced in self.fleet.take_displaced():
+                displaced.displace()
+            if self.fleet.next_event_at < self._tick_at:
+                self._arm_tick()
         return lease
 
     @property
@@ -169,7 +172,8 @@ class Hub:
         self._configure(config)
         self.slabs.capacity_bytes = config.limits.buffer_memory_bytes
         self.deadlines.set_shortest(shortest_limit_s(config))
-        self.fleet.set_queue(config.queue.size, config.queue.order, config.retries)
+        queue = config.queue
+        self.fleet.set_queue(queue.size, queue.order, config.retries, queue.timeout_s)
 
     def _configure(self, config: Config) -> None:
         """Keep the configuration, and by itself what every request asks of it."""

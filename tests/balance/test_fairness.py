@@ -1,3 +1,6 @@
+import random
+from collections import Counter
+
 from ocr_tcp_lb.balance.fairness import FairLane
 from ocr_tcp_lb.balance.lease import Ticket
 from ocr_tcp_lb.balance.order import Turn
@@ -131,3 +134,50 @@ def test_memory_of_keys_that_left_is_bounded() -> None:
         push(lane, f"client {number}")
         take(lane)
     assert len(lane._shares) < 200
+
+
+def test_once_nobody_waits_no_key_owes_anything() -> None:
+    lane = FairLane()
+    push(lane, "a", Turn(0.0, cost=50.0))
+    push(lane, "b")
+    keys(lane, 3)
+    for key in "aaaabbbb":
+        push(lane, key)
+    assert keys(lane, 8) == "abababab", "it is another day"
+
+
+def test_who_leaves_last_leaves_no_debts_either() -> None:
+    lane = FairLane()
+    push(lane, "a", Turn(0.0, cost=50.0))
+    left = push(lane, "b")
+    take(lane)
+    lane.discard(left)
+    for key in "aabb":
+        push(lane, key)
+    assert keys(lane, 4) == "abab"
+
+
+def test_the_largest_crowd_is_known_whoever_comes_goes_and_is_served() -> None:
+    rng = random.Random(1)
+    lane, waiting = FairLane(), []
+    for _ in range(3000):
+        if not waiting or rng.random() < 0.55:
+            waiting.append(push(lane, rng.choice("aaabbc") + rng.choice("12")))
+        elif rng.random() < 0.5:
+            waiting.remove(take(lane))
+        else:
+            lane.discard(waiting.pop(rng.randrange(len(waiting))))
+        if waiting and rng.random() < 0.3:
+            counts = Counter(ticket.key for ticket in waiting)
+            count, last = lane.crowd()
+            assert count == max(counts.values()) == counts[last.key]
+            assert last is [ticket for ticket in waiting if ticket.key == last.key][-1]
+
+
+def test_memory_for_crowds_is_bounded() -> None:
+    lane = FairLane()
+    push(lane, "a")
+    lane.crowd()
+    for _ in range(1000):
+        lane.discard(push(lane, "b"))
+    assert len(lane._crowds) < 100

@@ -1,4 +1,5 @@
 import math
+import time
 
 import pytest
 
@@ -15,6 +16,7 @@ from ocr_tcp_lb.balance import (
 from ocr_tcp_lb.balance.health import BACKOFF_FIRST_S, BACKOFF_JITTER, State
 from ocr_tcp_lb.balance.order import AGEING_MOST
 from ocr_tcp_lb.balance.queue import PRIORITY_STEP_S
+from ocr_tcp_lb.balance.service_time import MEMORY_S
 
 from .world import World, specs, teach
 
@@ -153,11 +155,19 @@ def test_a_retry_returns_to_one_that_has_come_back_while_the_others_are_full() -
     lease, _ = world.lease(), world.lease()
     world.settle(lease, Outcome.CONNECT_FAILED)  # it restarts, and the other works on a long page
     ticket = world.wait(lease.ticket)
-    world.now += 1.0
-    world.fleet.tick(world.now)
-    trial = world.lease()
-    assert trial.backend is lease.backend
-    assert [(g.ticket, g.backend) for g in world.settle(trial)] == [(ticket, lease.backend)]
+    assert [(g.ticket, g.backend) for g in world.sleep_until_trial()] == [(ticket, lease.backend)], "it is the trial"
+
+
+def test_retries_that_wait_for_others_cost_next_to_nothing_when_half_of_a_large_fleet_dies() -> None:
+    count = 800
+    world = World(*specs(*[1] * count, concurrency=1), queue_size=count)
+    leases = [world.lease() for _ in range(count)]
+    began_s = time.process_time()
+    for lease in leases[: count // 2]:
+        world.settle(lease, Outcome.CONNECT_FAILED)
+        world.wait(lease.ticket)
+    assert world.fleet.waiting == count // 2
+    assert time.process_time() - began_s < 2.0, "each settle looked at each backend for each that waits"
 
 
 def test_a_tunnel_gives_its_slot_back_where_slots_are_learned() -> None:
@@ -418,6 +428,34 @@ def test_keys_share_the_one_queue() -> None:
     assert single in served
 
 
+def test_a_full_queue_makes_room_for_who_has_fewer_and_tells_whom_it_displaced() -> None:
+    world = World(*specs(1, concurrency=1), queue_size=2)
+    world.lease()
+    first, second = (world.wait(Ticket(world.now, key="batch")) for _ in range(2))
+    assert world.fleet.take_displaced() == ()
+    single = world.wait(Ticket(world.now, key="single"))
+    assert list(world.fleet.take_displaced()) == [second]
+    assert world.fleet.take_displaced() == ()
+    with pytest.raises(QueueFull):
+        world.fleet.ask(Ticket(world.now, key="batch"), world.now)
+    assert world.fleet.waiting == 2
+    for ticket in (first, single):
+        world.fleet.leave(ticket)
+
+
+@pytest.mark.parametrize("queue_size", [0, 3])
+def test_nobody_is_refused_beside_a_free_backend_however_slow(queue_size: int) -> None:
+    world = World(*specs(1, 1, concurrency=1), queue_size=queue_size)
+    teach(world, "b1", 0.1)
+    teach(world, "b2", 5.0)
+    assert world.lease().backend.name == "b1"
+    for _ in range(queue_size):
+        world.wait()
+    assert world.lease().backend.name == "b2"
+    with pytest.raises(QueueFull):
+        world.lease()
+
+
 def sized_world() -> tuple[World, Lease]:
     world = World(*specs(1, concurrency=1), order="size")
     for _ in range(50):
@@ -596,3 +634,18 @@ def test_when_the_last_one_hangs_those_that_erred_are_tried_soon() -> None:
     world.settle(granted[0])
     world.fleet.review(world.now)
     assert stuck.backend.is_silent
+
+
+def test_a_backend_whose_first_answer_loaded_the_model_is_not_lost_behind_faster_ones() -> None:
+    world = World(*specs(1, 1, concurrency=1))
+    teach(world, "b1", 0.1)
+    loading = world.lease()
+    assert loading.backend.name == "b2"
+    world.settle(loading, after_s=60.0)
+    teach(world, "b1", 0.1)
+    assert set(world.serve(20, service_s=0.1)) == {"b1"}, "the other one passes for slow"
+    served = set()
+    for _ in range(10):
+        world.now += MEMORY_S / 8
+        served |= set(world.serve(1, service_s=0.1))
+    assert "b2" in served

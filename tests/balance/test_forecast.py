@@ -63,3 +63,32 @@ def test_asking_for_a_forecast_takes_no_place() -> None:
         world.wait()
     with pytest.raises(QueueFull):
         world.fleet.ask(world.ticket(), world.now)
+
+
+@pytest.mark.parametrize(("count", "idle_s"), [(1, 0.0), (1, 3600.0), (40, 86400.0)])
+def test_a_free_backend_whose_speed_is_not_known_gets_a_request_that_measures_it(count: int, idle_s: float) -> None:
+    """Or one slow answer would refuse everybody for ever: those who are refused teach nothing."""
+    world = World(*specs(1, concurrency=1))
+    world.serve(count, service_s=30.0)
+    world.now += idle_s
+    assert world.fleet.can_meet(world.ticket(), deadline=world.now + 5, now=world.now)
+
+
+def test_a_free_backend_whose_speed_is_known_is_taken_at_its_word() -> None:
+    world = World(*specs(1, 0, concurrency=1))
+    world.serve(40, service_s=30.0)
+    assert not world.fleet.can_meet(world.ticket(), deadline=world.now + 5, now=world.now), "not for the reserve"
+    assert world.fleet.can_meet(world.ticket(), deadline=world.now + 31, now=world.now)
+
+
+def test_a_retry_is_ahead_of_all_newcomers() -> None:
+    world = World(*specs(1, 1, concurrency=1))
+    for name in ("b1", "b2"):
+        teach(world, name, 2.0)
+    failed, _ = world.lease(), world.lease()
+    for _ in range(50):
+        world.wait()
+    (grant,) = world.settle(failed, Outcome.SERVER_ERROR)
+    assert grant.backend is failed.backend
+    assert world.fleet.expected_wait_s(failed.ticket, world.now) == pytest.approx(1.0)
+    assert world.fleet.can_meet(failed.ticket, deadline=world.now + 4, now=world.now)

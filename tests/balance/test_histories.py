@@ -120,10 +120,10 @@ class Histories(RuleBasedStateMachine):
         open_now = self.open_now()
         if self.newcomers and open_now:
             assert self.fleet.policy_name == "queue"
-            slowest_s = max(b.service.mean_s / b.weight for b in open_now)
+            slowest_s = max(b.service.mean_s for b in open_now)
             assert self.fleet.next_event_at <= self.newcomers[0].arrived_at + slowest_s, "held for ever"
             busy = [b for b in self.fleet.backends if b.in_flight and b not in open_now]
-            assert any(b.service.mean_s / b.weight < slowest_s for b in busy), "held for nobody"
+            assert any(b.service.mean_s < slowest_s for b in busy), "held for nobody"
         for ticket in self.retries:
             assert all(one in ticket.tried and not ticket.may_return_to(one) for one in open_now)
 

@@ -8,6 +8,7 @@ from ocr_tcp_lb.balance.backend import Backend, BackendSpec
 from ocr_tcp_lb.balance.fleet import Fleet
 from ocr_tcp_lb.balance.learned import FEW_WAITING, Learned
 from ocr_tcp_lb.balance.lease import Lease, Ticket
+from ocr_tcp_lb.balance.sharing import MOST
 
 BACKEND = Backend(BackendSpec("b1"))
 
@@ -159,3 +160,19 @@ def test_the_backends_of_a_fleet_are_kin() -> None:
     learners = [backend.learner for backend in fleet.backends]
     assert len({learner._by_level._kin for learner in learners if isinstance(learner, Learned)}) == 1
     assert all(isinstance(learner, Learned) for learner in learners)
+
+
+def test_a_backend_that_does_more_at_once_than_can_be_learned_gets_the_most() -> None:
+    worker = Saturated(2 * MOST)
+    worker.limit._raise(MOST - 3)
+    limit = worker.run(3000)
+    assert MOST - 3 <= limit.sure <= limit.limit <= MOST
+
+
+def test_nothing_raises_the_limit_above_the_most() -> None:
+    limit = Learned()
+    limit._raise(MOST + 1)
+    limit._deny()
+    for _ in range(2000):
+        limit._rest_from_probing(0)
+    assert (limit.sure, limit.limit) == (MOST, MOST)

@@ -101,7 +101,7 @@ def test_bounds_change_and_who_waits_stays() -> None:
     world.lease()
     for _ in range(3):
         world.wait()
-    world.fleet.set_queue(1, "fifo", retries=0)
+    world.fleet.set_queue(1, "fifo", retries=0, timeout_s=60.0)
     assert world.fleet.waiting == 3
     ticket = Ticket(world.now, failures=1)
     assert not world.fleet.may_retry(ticket, world.now)

@@ -87,10 +87,9 @@ def test_good_traffic_is_no_news() -> None:
     assert told(world) == []
 
 
-def test_news_that_nobody_takes_are_bounded() -> None:
-    world = World(*specs(1, 1))
-    for _ in range(200):
-        world.fail("b1", Outcome.CONNECT_FAILED)
-        world.sleep_until_trial()
-        world.fail("b1", Outcome.SERVED)
-    assert len(told(world)) == 100
+def test_no_line_is_lost_when_a_large_fleet_goes_down_at_once() -> None:
+    count = 300
+    world = World(*specs(*[1] * count, concurrency=1))
+    for lease in [world.lease() for _ in range(count)]:
+        world.settle(lease, Outcome.CONNECT_FAILED)
+    assert len(set(told(world))) == count

@@ -1,22 +1,23 @@
+import math
 import random
 
 import pytest
 
-from ocr_tcp_lb.balance.order import AGEING_MOST, LEAD, ON_TIME, BySize
+from ocr_tcp_lb.balance.order import AGEING_MOST, AGEING_SHARE, LEAD, ON_TIME, BySize
 
 USUAL_S = 0.25
 
 
 def after(latencies_s: list[float]) -> BySize:
     """Return an order that has seen FIFO latencies."""
-    order = BySize()
+    order = BySize(math.inf)
     for latency_s in latencies_s:
         order.turn(0.0, 1.0, 0.0, latency_s, 0.0)
     return order
 
 
 def test_a_larger_request_ranks_as_if_it_had_come_later_and_no_later_than_the_bound() -> None:
-    ranks = [BySize().turn(7.0, cost, cost * USUAL_S, 0.0, 0.1).rank for cost in (0.1, 1.0, 3.0, 100.0)]
+    ranks = [BySize(math.inf).turn(7.0, cost, cost * USUAL_S, 0.0, 0.1).rank for cost in (0.1, 1.0, 3.0, 100.0)]
     assert ranks == sorted(ranks)
     assert ranks[0] > 7.0
     assert ranks[-1] == pytest.approx(7.0 + AGEING_MOST * 100 * USUAL_S)
@@ -42,3 +43,11 @@ def test_late_is_what_few_would_be_in_a_fifo_queue(seed: int) -> None:
 def test_the_estimate_follows_when_latencies_change() -> None:
     order = after([3.0] * 500 + [30.0] * 200)
     assert order.turn(0.0, 1.0, 0.0, 30.0, 0.0).late_at >= 30.0
+
+
+def test_no_head_start_takes_more_than_a_share_of_the_time_out() -> None:
+    """Or large requests would leave the queue by their time-out, which serves nobody."""
+    order = BySize(60.0)
+    assert order.turn(7.0, 10.0, 20.0, 0.0, 0.1).rank == pytest.approx(7.0 + AGEING_SHARE * 60.0)
+    order.timeout_s = 3600.0
+    assert order.turn(7.0, 10.0, 20.0, 0.0, 0.1).rank == pytest.approx(7.0 + AGEING_MOST * 20.0)

@@ -1,13 +1,16 @@
+import random
+
 import pytest
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
 from ocr_tcp_lb.balance.lease import Lease, Ticket
 from ocr_tcp_lb.balance.outcome import Outcome
+from ocr_tcp_lb.balance.policy import FastestFree
 from ocr_tcp_lb.balance.ranking import BETA, Ranking, bucket_of
 
 
-def backend(number: int, service_s: float, concurrency: int = 1) -> Backend:
-    one = Backend(BackendSpec(f"b{number}", 1.0, concurrency), number)
+def backend(number: int, service_s: float, concurrency: int = 1, weight: float = 1.0) -> Backend:
+    one = Backend(BackendSpec(f"b{number}", weight, concurrency), number)
     for _ in range(30):
         one.service.learn(service_s, 0.0)
     return one
@@ -142,3 +145,33 @@ def test_entries_of_the_past_do_not_pile_up() -> None:
         one.release(lease, 0.1, Outcome.SERVED, 0.0)
         ranking.refresh(one, 0.0)
     assert len(ranking._free) < 100
+
+
+def test_a_weight_orders_the_free_ones_and_makes_nobody_wait() -> None:
+    usual, spared = backend(0, 1.0), backend(1, 0.5, weight=0.01)
+    ranking = ranking_of(usual, spared)
+    assert ranking.choose(1, 0.0) is usual
+    fill(ranking, usual)
+    assert ranking.hold_s() == pytest.approx(0.5)
+    assert ranking.choose(1, 0.0) is spared
+
+
+def test_a_weight_does_not_make_the_busy_ones_pass_for_fast() -> None:
+    preferred, other = backend(0, 1.0, weight=100.0), backend(1, 1.0)
+    ranking = ranking_of(preferred, other)
+    assert ranking.choose(1, 0.0) is preferred
+    fill(ranking, preferred)
+    assert ranking.choose(1, 0.0) is other
+
+
+def test_an_estimate_that_expired_is_renewed_by_one_request_and_not_by_as_many_as_fit() -> None:
+    fast, forgotten = backend(0, 0.1, 4), backend(1, 10.0, 4)
+    ranking = ranking_of(fast, forgotten)
+    fast.service.learn(0.1, 1000.0)
+    for one in (fast, forgotten):
+        ranking.refresh(one, 1000.0)
+    assert ranking.choose(1, 0.0) is forgotten
+    forgotten.take(Lease(forgotten, Ticket(0.0), 0.0, 0), 1)
+    ranking.refresh(forgotten, 1000.0)
+    assert ranking.choose(1, 0.0) is fast
+    assert FastestFree().pick([fast, forgotten], 1000.0, random.Random(1)) is fast

@@ -1,3 +1,5 @@
+import pytest
+
 from ocr_tcp_lb.balance.retry import FLOOR, SHARE, WINDOW_S, RetryBudget
 
 
@@ -33,3 +35,19 @@ def test_what_was_spent_is_forgotten_with_time() -> None:
 def test_asking_spends_nothing() -> None:
     budget = RetryBudget()
     assert all(budget.has_room(0, 0.0) for _ in range(1000))
+
+
+def test_what_came_long_ago_earns_nothing_now() -> None:
+    """Or a quiet day, at 20 requests a second, would let a storm of 345,000 retries pass."""
+    budget = RetryBudget()
+    budget.spend(0, 0.0)
+    day_s = 86400.0
+    assert spend_all(budget, int(20 * day_s), day_s) == pytest.approx(FLOOR + SHARE * 20 * WINDOW_S, abs=1)
+
+
+def test_steady_traffic_counts_the_same_however_often_it_is_looked_at() -> None:
+    often, seldom = RetryBudget(), RetryBudget()
+    for second in range(1, 101):
+        often.spend(20 * second, float(second))
+    seldom.spend(0, 0.0)
+    assert often._recent(2000, 100.0)[0] == pytest.approx(seldom._recent(2000, 100.0)[0], rel=0.01)

@@ -79,3 +79,18 @@ def test_who_may_use_only_some_backends_is_given_the_same_one_as_who_may_use_all
         backend.is_silent = rng.random() < 0.1
     roster = roster_of("queue", members)
     assert roster.choose_except(set(), 0.0) is roster.choose(1, math.inf, 0.0)
+    assert roster.has_open(0.0) is any(backend.is_eligible for backend in members)
+
+
+@both_kinds
+def test_a_roster_knows_whether_anybody_is_open(policy: str) -> None:
+    worker, reserve = both = backends(1, 0)
+    roster = roster_of(policy, both)
+    for backend in both:
+        assert roster.has_open(0.0)
+        fill(roster, backend)
+    assert not roster.has_open(0.0)
+    reserve.in_flight = 0
+    roster.refresh(reserve)
+    assert roster.has_open(0.0)
+    assert worker.in_flight

@@ -73,3 +73,16 @@ def test_a_peak_decays_while_nothing_is_answered() -> None:
     peak = PeakEwma()
     peak.learn(1.0, 0.0)
     assert peak.value_s(PEAK_DECAY_S) == pytest.approx(0.368, abs=0.001)
+
+
+def test_a_few_answers_are_forgotten_too_or_a_first_one_that_loaded_the_model_would_count_for_ever() -> None:
+    service = ServiceTime()
+    service.learn(60.0, 0.0)
+    assert service.optimistic_s(MEMORY_S) > 0.0
+    assert service.optimistic_s(MEMORY_S + 1) == 0.0
+
+
+def test_a_speed_is_known_while_it_is_trusted_and_has_not_expired() -> None:
+    assert not taught(0.1, TRUSTED_AFTER - 1).is_known(0.0)
+    assert taught(0.1).is_known(MEMORY_S)
+    assert not taught(0.1).is_known(MEMORY_S + 1)

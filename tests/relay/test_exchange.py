@@ -7,7 +7,7 @@ import time
 import pytest
 
 from bench.ports import free_port
-from ocr_tcp_lb.config import BackendConfig, Limits, QueueConfig, Timeouts
+from ocr_tcp_lb.config import BackendConfig, FairBy, Limits, QueueConfig, Timeouts
 
 from .support import GET, OK, House, Message, chunked, pattern, post, reply, until
 
@@ -369,6 +369,27 @@ async def test_full_queue_answers_503_with_retry_after_and_keeps_the_connection(
     backend.answer()
     for client in (first, second):
         assert (await client.read_message()).status == 200
+
+
+async def test_full_queue_makes_room_for_a_client_with_fewer_and_tells_the_one_that_is_displaced(house: House) -> None:
+    backend = house.backend()
+    by_key = QueueConfig(size=2, fair_by=FairBy("header", "X-Key"))
+    lb = house.balancer([backend.config("b1", concurrency=1)], queue=by_key)
+    running, first, second, single = [await lb.client() for _ in range(4)]
+    for number, client in enumerate((running, first, second)):
+        await client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Key: batch\r\n\r\n")
+        await until(lambda number=number: lb.in_flight() + lb.waiting == number + 1)
+    await single.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Key: single\r\n\r\n")
+    got = await second.read_message()
+    assert (got.status, code_of(got)) == (503, "queue_full")
+    assert got.values(b"retry-after")
+    assert got.values(b"connection") == []
+    assert lb.waiting == 2
+    backend.answer()
+    for client in (running, first, single):
+        assert (await client.read_message()).status == 200
+    await second.send(GET)
+    assert (await second.read_message()).status == 200
 
 
 async def test_wait_in_the_queue_ends_with_503(house: House) -> None:
