@@ -74,6 +74,9 @@ REPLIES = (
     _nonsense(
         "a first chunk that is none, in one piece with the head", "RFC 9112 7.1", CHUNKED + b"zz\r\n" + bytes(200)
     ),
+    _nonsense(
+        "a trailer of a reply that frames", "RFC 9110 6.5.1", CHUNKED + b"0\r\nContent-Length: 5\r\n\r\n" + bytes(200)
+    ),
     _answer("an end inside a length", "RFC 9112 8", TEN + b"hello", BROKEN, b"hello", ENDS),
     _answer("a reset inside a length", "RFC 9112 8", TEN + b"hello", BROKEN, b"hello", RESETS),
     _answer("an end before the body", "RFC 9112 8", TEN, BROKEN, b"", ENDS),
@@ -82,6 +85,12 @@ REPLIES = (
     _answer("an end before the last CRLF", "RFC 9112 8", CHUNKED + b"0\r\n", BROKEN, b"0\r\n", ENDS),
     _answer("a length", "RFC 9112 6.3 rule 6", TEN + b"helloworld", 200, b"helloworld"),
     _answer("chunks", "RFC 9112 6.3 rule 4", CHUNKED + b"5\r\nhello\r\n0\r\n\r\n", 200, b"hello"),
+    _answer(
+        "a digest behind chunks", "RFC 9530 2", CHUNKED + b"2\r\nok\r\n0\r\nContent-Digest: sha-256=:AA==:\r\n\r\n", 200
+    ),
+    _answer(
+        "a stray field behind chunks", "RFC 9110 6.5.1", CHUNKED + b"2\r\nok\r\n0\r\nDate: x\r\nVary: y\r\n\r\n", 200
+    ),
     _answer("the end as the end", "RFC 9112 6.3 rule 8", _fields(), 200, b"hello", ENDS),
     _answer("no reason", "RFC 9112 4", b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", 200),
     _answer("HTTP/1.0 with a length", "RFC 9112 9.3", b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", 200),
