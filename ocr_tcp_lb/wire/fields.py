@@ -72,14 +72,6 @@ def list_members(values: Iterable[bytes]) -> list[bytes]:
     return [member for member in members if member]
 
 
-def connection_options(values: Iterable[bytes], fault: Fault) -> frozenset[bytes]:
-    """Read every `Connection` field of a message (RFC 9110, 7.6.1)."""
-    options = list_members(values)
-    if not all(TOKEN.fullmatch(option) for option in options):
-        raise fault("a malformed Connection field")
-    return frozenset(options)
-
-
 def claims_origin(lower_name: bytes) -> bool:
     """Whether the field tells where a request came from, which only a trusted hop may say."""
     name = lower_name.replace(b"_", b"-")

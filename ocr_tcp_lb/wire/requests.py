@@ -13,7 +13,7 @@ from typing import Final
 
 from ocr_tcp_lb.wire.authority import confirm_request
 from ocr_tcp_lb.wire.errors import RequestError, bad_request
-from ocr_tcp_lb.wire.fields import END, connection_options, list_members, split_head
+from ocr_tcp_lb.wire.fields import END, TOKEN, list_members, split_head
 from ocr_tcp_lb.wire.framing import Framing, read_length, request_framing
 from ocr_tcp_lb.wire.head import RequestHead
 from ocr_tcp_lb.wire.plans import RequestPlan
@@ -155,7 +155,7 @@ class _Shape:
             return [cells[index] for index in positions(self.names, name)]
 
         framing = request_framing(self.minor, values(b"transfer-encoding"), values(b"content-length"))
-        options = connection_options(values(b"connection"), bad_request)
+        options = _connection_options(values(b"connection"))
         has_body = framing is not Framing.NONE
         return RequestPlan(
             method=self.method,
@@ -173,9 +173,18 @@ class _Shape:
         """Return the Upgrade to offer the backend (RFC 9110, 7.8); a Content-Length of 0 is no body."""
         if self.minor == 0 or b"upgrade" not in options or framing is Framing.CHUNKED:
             return b""
-        if b"h2c" in list_members(upgrades):
+        members = list_members(upgrades)
+        if not members or b"h2c" in members:
             return b""
         return b", ".join(upgrades)
+
+
+def _connection_options(values: list[bytes]) -> frozenset[bytes]:
+    """Read every `Connection` field (RFC 9110, 7.6.1)."""
+    options = list_members(values)
+    if not all(TOKEN.fullmatch(option) for option in options):
+        raise bad_request("a malformed Connection field")
+    return frozenset(options)
 
 
 def _persists(minor: int, options: frozenset[bytes]) -> bool:
@@ -187,8 +196,9 @@ def _persists(minor: int, options: frozenset[bytes]) -> bool:
 
 def _expects_continue(minor: int, values: list[bytes]) -> bool:
     """Whether the client waits for 100 (Continue) (RFC 9110, 10.1.1: ignored on HTTP/1.0)."""
-    if minor == 0 or not values:
+    members = list_members(values)
+    if minor == 0 or not members:
         return False
-    if any(member != b"100-continue" for member in list_members(values)):
+    if any(member != b"100-continue" for member in members):
         raise RequestError(417, "expectation_failed", "the only expectation that can be met is 100-continue")
     return True

@@ -3,7 +3,6 @@ import pytest
 from ocr_tcp_lb.wire.errors import RequestError, bad_request
 from ocr_tcp_lb.wire.fields import (
     claims_origin,
-    connection_options,
     impersonates,
     list_members,
     read_field,
@@ -57,12 +56,6 @@ def test_values_may_hold_tabs_colons_and_obsolete_text() -> None:
 
 def test_lists_lose_empty_members_and_case() -> None:
     assert list_members([b"A, ,b", b"\tC "]) == [b"a", b"b", b"c"]
-
-
-def test_connection_options_must_be_tokens() -> None:
-    assert connection_options([b"close", b"X-a,"], bad_request) == {b"close", b"x-a"}
-    with pytest.raises(RequestError):
-        connection_options([b"close x"], bad_request)
 
 
 def test_fields_about_the_origin_are_known_in_both_spellings() -> None:

@@ -31,6 +31,8 @@ def parsed(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK", method: bytes = b"G
         ([], b"HTTP/2.0 200 OK"),
         ([b"Upgrade: x"], b"HTTP/1.1 101 Switching"),
         ([b"Connection: upgrade"], b"HTTP/1.1 101 Switching"),
+        ([b"Connection: upgrade", b"Upgrade:"], b"HTTP/1.1 101 Switching"),
+        ([b"Connection: upgrade", b"Upgrade: ,", b"Upgrade: ,"], b"HTTP/1.1 101 Switching"),
         ([b"Connection: upgrade", b"Upgrade: x"], b"HTTP/1.0 101 Switching"),
         ([b"A: b"] * 101, b""),
     ],
@@ -68,6 +70,8 @@ def test_the_body_is_framed(start: bytes, lines: list[bytes], method: bytes, fra
     [
         (b"HTTP/1.1 200 OK", [b"Content-Length: 5"], b"GET", True),
         (b"HTTP/1.1 200 OK", [b"Content-Length: 5", b"Connection: close"], b"GET", False),
+        (b"HTTP/1.1 200 OK", [b"Content-Length: 5", b"Connection: keep-alive, timeout=5"], b"GET", True),
+        (b"HTTP/1.1 200 OK", [b"Content-Length: 5", b"Connection: timeout=5, close"], b"GET", False),
         (b"HTTP/1.1 200 OK", [], b"GET", False),
         (b"HTTP/1.1 200 OK", [], b"HEAD", True),
         (b"HTTP/1.0 200 OK", [b"Content-Length: 5"], b"GET", False),
