@@ -83,4 +83,4 @@ def impersonates(lower_name: bytes) -> bool:
 
     WSGI and CGI spell `Content-Length` and `Content_Length` both as `CONTENT_LENGTH`; nginx drops the latter.
     """
-    return b"_" in lower_name and lower_name.replace(b"_", b"-") in _OURS
+    return b"_" in lower_name and (lower_name.replace(b"_", b"-") in _OURS or claims_origin(lower_name))

@@ -68,5 +68,7 @@ def test_fields_about_the_origin_are_known_in_both_spellings() -> None:
 def test_underscores_cannot_stand_in_for_fields_that_we_decide_about() -> None:
     assert impersonates(b"content_length")
     assert impersonates(b"transfer_encoding")
+    assert impersonates(b"x_forwarded-for")
+    assert impersonates(b"x_forwarded_port")
     assert not impersonates(b"content-length")
     assert not impersonates(b"my_field")
