@@ -189,7 +189,6 @@ class Answer:
         prelude = reply.forwarded(
             minor=head.minor,
             close=not self.client_persists,
-            dechunk=dechunk,
             extra=own_fields(request.record, answered_at) + self._debug_fields(),
         )[request.client.ahead :]
         self.reply = reply

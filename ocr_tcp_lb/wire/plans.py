@@ -153,21 +153,21 @@ class ReplyPlan:
     keep_alive: bool
     keep_alive_head: bool
     upgrade: bytes
-    layouts: list[Layout | None] = field(default_factory=lambda: [None] * 16)
+    layouts: list[Layout | None] = field(default_factory=lambda: [None] * 8)
 
-    def lay_out(self, old: bool, close: bool, dechunk: bool, own_id: bool) -> Layout:
+    def lay_out(self, old: bool, close: bool, own_id: bool) -> Layout:
         """Make and keep the layout; `old`: an HTTP/1.0 client, `own_id`: drop the backend's X-Request-Id."""
-        layout = self._reply_layout(old, close, dechunk, own_id)
-        self.layouts[old + 2 * close + 4 * dechunk + 8 * own_id] = layout
+        layout = self._reply_layout(old, close, own_id)
+        self.layouts[old + 2 * close + 4 * own_id] = layout
         return layout
 
-    def _reply_layout(self, old: bool, close: bool, dechunk: bool, own_id: bool) -> Layout:
+    def _reply_layout(self, old: bool, close: bool, own_id: bool) -> Layout:
         lines = _Lines(b"HTTP/1.1 %d " % self.status)
         lines.literal(self.reason)
         dropped = set()
         if own_id:
             dropped.add(b"x-request-id")
-        if dechunk:
+        if old:  # RFC 9112, 6.1: such a client knows no transfer coding, not even where no body follows
             dropped |= {b"transfer-encoding", b"trailer"}
         if self.status < 200 or self.status == 204:  # RFC 9112, 6.1 and RFC 9110, 8.6: neither may be there
             dropped |= {b"transfer-encoding", b"content-length"}

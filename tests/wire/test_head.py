@@ -146,10 +146,12 @@ def test_a_reply_is_always_http_1_1_and_has_its_reason() -> None:
     assert parse_reply(start=b"HTTP/1.1 200").forwarded(minor=1, close=True).startswith(b"HTTP/1.1 200 \r\n")
 
 
-def test_dechunking_takes_the_coding_and_the_trailer_off() -> None:
-    head = parse_reply(b"transfer-encoding: Chunked", b"Trailer: X")
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+@pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK", b"HTTP/1.1 304 Not Modified"])
+def test_http_1_0_is_told_of_no_coding_and_no_trailer(start: bytes, method: bytes) -> None:
+    head = parse_reply(b"transfer-encoding: Chunked", b"Trailer: X", start=start, method=method)
     assert fields(head.forwarded(minor=1, close=False)) == [b"Transfer-Encoding: chunked", b"Trailer: X"]
-    assert fields(head.forwarded(minor=0, close=True, dechunk=True)) == [b"Connection: close"]
+    assert fields(head.forwarded(minor=0, close=True)) == [b"Connection: close"]
 
 
 def test_extra_fields_replace_the_backends_request_id_only() -> None:
