@@ -128,10 +128,22 @@ class RequestHead:
 class ReplyHead:
     """A reply's head; `keep_alive` says whether the backend's connection outlives it (RFC 9112, 9.3).
 
-    `upgrade` is the protocol of a 101 (or 426). Whether a 101 was asked for is for the exchange to check.
+    `upgrade` is the protocol of a 101 (or 426). Whether a 101 was asked for is for the exchange to check. `is_dated`
+    says whether a Date is passed on; who forwards a final reply without one adds it (RFC 9110, 6.6.1).
     """
 
-    __slots__ = ("_cells", "_plan", "_written", "content_length", "framing", "keep_alive", "minor", "status", "upgrade")
+    __slots__ = (
+        "_cells",
+        "_plan",
+        "_written",
+        "content_length",
+        "framing",
+        "is_dated",
+        "keep_alive",
+        "minor",
+        "status",
+        "upgrade",
+    )
 
     def __init__(self, plan: ReplyPlan, cells: list[bytes], framing: Framing, keep_alive: bool) -> None:
         self._plan = plan
@@ -142,6 +154,7 @@ class ReplyHead:
         self.status = plan.status
         self.minor = plan.minor
         self.upgrade = plan.upgrade
+        self.is_dated = plan.is_dated
         self.content_length = 0
 
     @property

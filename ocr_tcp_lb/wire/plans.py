@@ -153,7 +153,11 @@ class ReplyPlan:
     keep_alive: bool
     keep_alive_head: bool
     upgrade: bytes
+    is_dated: bool = field(init=False)
     layouts: list[Layout | None] = field(default_factory=lambda: [None] * 8)
+
+    def __post_init__(self) -> None:
+        self.is_dated = _passes(b"date", self.nominated) and any(name.lower() == b"date" for name in self.names)
 
     def lay_out(self, old: bool, close: bool, own_id: bool) -> Layout:
         """Make and keep the layout; `old`: an HTTP/1.0 client, `own_id`: drop the backend's X-Request-Id."""

@@ -93,6 +93,16 @@ def test_one_shape_serves_both_methods() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("lines", "is_dated"),
+    [([], False), ([b"dATE: x"], True), ([b"Date: x", b"Connection: date"], False), ([b"X-Date: x"], False)],
+)
+def test_a_reply_tells_whether_a_date_is_passed_on(lines: list[bytes], is_dated: bool) -> None:
+    head = parsed(b"Content-Length: 0", *lines)
+    assert head.is_dated is is_dated
+    assert (b"\r\ndate: " in head.forwarded(minor=1, close=False).lower()) is is_dated
+
+
 def test_a_reply_prints_what_matters() -> None:
     assert repr(parsed(b"Content-Length: 5")) == "<ReplyHead 200 length 5>"
 
