@@ -62,7 +62,7 @@ def _last(names: Sequence[bytes], wanted: bytes) -> int:
 
 @dataclass(slots=True)
 class RequestPlan:
-    """Requests of one shape with equal Connection, Transfer-Encoding, Expect and Upgrade fields."""
+    """Requests of one shape with equal Connection, Transfer-Encoding, Expect and Upgrade fields (and Max-Forwards)."""
 
     method: bytes
     minor: int
@@ -73,6 +73,7 @@ class RequestPlan:
     expects_continue: bool
     upgrade: bytes
     is_idempotent: bool
+    hops_left: bytes = b""  # what Max-Forwards becomes; empty: it passes as it came
     has_wishes: bool = field(init=False)
     places: dict[bytes, list[int]] = field(default_factory=dict)  # the cells of fields that were asked for by name
     layouts: list[Layout | None] = field(default_factory=lambda: [None] * 8)
@@ -128,6 +129,8 @@ class RequestPlan:
                 continue
             if low == b"transfer-encoding":
                 lines.literal(b"Transfer-Encoding: chunked")  # in the one spelling that everybody reads alike
+            elif low == b"max-forwards" and self.hops_left:
+                lines.literal(name + b": " + self.hops_left)
             elif index == last_via:  # RFC 9110, 7.6.3
                 lines.field(name, cell, more=b", 1.%d ocr_tcp_lb" % self.minor)
             elif index == last_for:

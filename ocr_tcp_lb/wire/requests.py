@@ -34,7 +34,10 @@ from ocr_tcp_lb.wire.targets import check_method, is_host, origin_form, resolve,
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110, 9.2.2
 
+COUNTED = frozenset({b"OPTIONS", b"TRACE"})  # the methods whose hops Max-Forwards counts, RFC 9110, 7.6.2
+
 _sane_id: Final = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}+").fullmatch  # safe in logs, JSON and fields
+_whole_number: Final = re.compile(rb"[0-9]{1,9}").fullmatch
 _CONTROLS = (b"connection", b"transfer-encoding", b"expect", b"upgrade")
 
 
@@ -121,7 +124,7 @@ class _Shape:
         self._host_at = hosts[0] if hosts else 0
         self._id_at = ids[0] if len(ids) == 1 else 0
         self._length_at = lengths[0] if lengths else 0
-        self._controls = picker(positions(names, *_CONTROLS))
+        self._controls = picker(positions(names, *_CONTROLS, *([b"max-forwards"] if method in COUNTED else [])))
         self._plans: Plans[RequestPlan] = Plans()
 
     def head(self, target: bytes, cells: list[bytes]) -> RequestHead:
@@ -167,6 +170,7 @@ class _Shape:
             expects_continue=_expects_continue(self.minor, values(b"expect")) and has_body,
             upgrade=self._upgrade(options, framing, values(b"upgrade")),
             is_idempotent=self.method in IDEMPOTENT,
+            hops_left=_hops_left(values(b"max-forwards")) if self.method in COUNTED else b"",
         )
 
     def _upgrade(self, options: frozenset[bytes], framing: Framing, upgrades: list[bytes]) -> bytes:
@@ -185,6 +189,18 @@ def _connection_options(values: list[bytes]) -> frozenset[bytes]:
     if not all(TOKEN.fullmatch(option) for option in options):
         raise bad_request("a malformed Connection field")
     return frozenset(options)
+
+
+def _hops_left(values: list[bytes]) -> bytes:
+    """Count this hop in Max-Forwards (RFC 9110, 7.6.2); where it is the last, the request is ours to answer."""
+    if not values:
+        return b""
+    if len(values) > 1 or not _whole_number(values[0]):
+        raise bad_request("a malformed Max-Forwards (RFC 9110, 7.6.2)")
+    hops = int(values[0])
+    if not hops:
+        raise RequestError(501, "last_hop", "Max-Forwards ends here, and the balancer itself knows no such method")
+    return b"%d" % (hops - 1)
 
 
 def _persists(minor: int, options: frozenset[bytes]) -> bool:

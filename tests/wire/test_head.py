@@ -79,6 +79,19 @@ def test_lists_are_extended_in_their_last_line() -> None:
     assert got[1:5] == [*lines[:2], b"Via: 1.1 b, 1.1 ocr_tcp_lb", b"X-Forwarded-For: 2, 192.0.2.7"]
 
 
+@pytest.mark.parametrize("method", [b"OPTIONS", b"TRACE"])
+def test_this_hop_is_counted(method: bytes) -> None:
+    parser = RequestParser()
+    for given, left in ((b"10", b"9"), (b"1", b"0"), (b"007", b"6"), (b"10", b"9")):
+        head = parser.parse(request(b"max-Forwards: " + given, start=method + b" / HTTP/1.1"))
+        assert b"\r\nmax-Forwards: %b\r\n" % left in head.forwarded(b"/t", HOP, b"id")
+
+
+def test_hops_of_other_methods_are_not_counted() -> None:
+    for value in (b"5", b"0", b"x"):
+        assert b"Max-Forwards: " + value in sent(b"Max-Forwards: " + value)
+
+
 def test_an_expectation_is_passed_on_only_if_asked() -> None:
     lines = [b"Content-Length: 5", b"Expect: 100-Continue"]
     assert not [line for line in sent(*lines) if line.startswith(b"Expect")]

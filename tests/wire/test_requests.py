@@ -44,6 +44,12 @@ HOSTILE = [
     ([b"Connection: close", b"Connection: X-a, b=c"], b"", 400),
     ([b"Expect: 200-ok"], b"", 417),  # 9110, 10.1.1
     ([b"Expect: 100-continue, x"], b"", 417),
+    ([b"Max-Forwards: 0"], b"OPTIONS * HTTP/1.1", 501),  # 9110, 7.6.2
+    ([b"Max-Forwards: 000"], b"TRACE / HTTP/1.1", 501),
+    ([b"Max-Forwards: -1"], b"TRACE / HTTP/1.1", 400),
+    ([b"Max-Forwards:"], b"TRACE / HTTP/1.1", 400),
+    ([b"Max-Forwards: 1", b"max-forwards: 1"], b"OPTIONS / HTTP/1.1", 400),
+    ([b"Max-Forwards: " + b"9" * 5000], b"OPTIONS / HTTP/1.1", 400),
     ([], b"GET / HTTP/0.9", 505),
     ([], b"GET / HTTP/1.2", 505),
     ([], b"PRI * HTTP/2.0", 505),
