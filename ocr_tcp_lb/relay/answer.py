@@ -189,8 +189,7 @@ class Answer:
         prelude = reply.forwarded(
             minor=head.minor,
             close=not self.client_persists,
-            dechunk=dechunk,
-            extra=own_fields(request.record, answered_at) + self._debug_fields(),
+            extra=own_fields(request.record, answered_at) + self._further_fields(reply, answered_at),
         )[request.client.ahead :]
         self.reply = reply
         sent = 0
@@ -219,8 +218,9 @@ class Answer:
         if lease is not None and reply.status < FIRST_SERVER_ERROR and lease.backend.health.state is State.TRIAL:
             self._proof = self._hub.prove_after_a_while(lease)
 
-    def _debug_fields(self) -> bytes:
-        return debug_fields(self._request.record) if self._hub.config.debug_headers else b""
+    def _further_fields(self, reply: ReplyHead, now: float) -> bytes:
+        fields = debug_fields(self._request.record) if self._hub.config.debug_headers else b""
+        return fields if reply.is_dated else fields + self._hub.date.line(now)
 
     def _send(self, message: bytes) -> int:
         try:

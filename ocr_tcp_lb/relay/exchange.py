@@ -187,6 +187,7 @@ class Exchange:
             close=not self._persists,
             head_only=head.method == b"HEAD",
             retry_after_s=refusal.retry_after_s if isinstance(refusal, Refusal) else None,
+            extra=self._hub.date.line(time.monotonic()),
         )
         try:
             client.allow(self._hub.timeouts.idle_s)

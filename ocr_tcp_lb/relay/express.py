@@ -163,6 +163,8 @@ class Ride:
             client.inbox = client.inbox[head.content_length :]
         self.persists = persists = head.keep_alive and not self._hub.is_draining
         own = own_fields(record, record.answered)
+        if not reply.is_dated:
+            own += self._hub.date.line(record.answered)
         message = reply.forwarded(minor=head.minor, close=not persists, extra=own)
         if reply.content_length:
             message += data[-reply.content_length :]

@@ -18,6 +18,7 @@ from ocr_tcp_lb.balance.lease import Lease, Ticket
 from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.config import BackendConfig, Config
 from ocr_tcp_lb.relay.buffers import Slabs, scratch_view
+from ocr_tcp_lb.relay.date import DateField
 from ocr_tcp_lb.relay.deadlines import Deadlines
 from ocr_tcp_lb.relay.poller import Poller
 from ocr_tcp_lb.relay.readiness import Wakeup
@@ -67,6 +68,7 @@ class Hub:
         self.upstreams = {backend: Upstream(poller, one) for backend, one in members}  # those who leave with work, too
         self.on_record = on_record
         self.replies = ReplyParser()
+        self.date = DateField()
         self._renew_routes()
         self.slabs = Slabs(config.limits.buffer_memory_bytes)
         self.pipes = Pipes()

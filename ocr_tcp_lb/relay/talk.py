@@ -87,7 +87,8 @@ async def refuse(hub: Hub, client: Client, refusal: Refusal, *, in_words: bool =
     record.ending = code
     try:
         if in_words:
-            await dismiss(client, error_reply(status, code, message, record.request_id, retry_after_s=after_s))
+            date, request_id = hub.date.line(record.began), record.request_id
+            await dismiss(client, error_reply(status, code, message, request_id, retry_after_s=after_s, extra=date))
             record.status = status
         else:
             client.break_off()

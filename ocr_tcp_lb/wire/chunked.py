@@ -29,16 +29,19 @@ _SIZE_LINE = re.compile(  # 7.1.1, without its optional "bad" white space
     rb"([0-9A-Fa-f]{1,16}+)((?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?+)*+)\r\n"
 )
 
-# RFC 9110, 6.5.1: fields that frame, route, modify or authenticate a message have no business after it.
-_FORBIDDEN_TRAILERS = (
-    HOP_BY_HOP
-    | UNREMOVABLE
-    | {b"age", b"authorization", b"cache-control", b"cookie", b"date", b"expect", b"expires", b"location"}
-    | {b"max-forwards", b"pragma", b"range", b"retry-after", b"set-cookie", b"trailer", b"vary", b"via"}
-    | {b"warning", b"www-authenticate", b"x-request-id"}
+# RFC 9110, 6.5.1: fields that frame or route a message have no business after it. Of a reply, all others are the
+# client's to ignore: a reset would lose it a whole body for a `Date`.
+_FORBIDDEN_IN_REPLIES = HOP_BY_HOP | UNREMOVABLE | {b"trailer"}
+# A service may merge trailers into what it decides on: none may modify, describe or authenticate a request. Digests
+# (RFC 9530) are what trailers are for, so `content-` alone says nothing.
+_FORBIDDEN_IN_REQUESTS = (
+    _FORBIDDEN_IN_REPLIES
+    | {b"content-disposition", b"content-encoding", b"content-language", b"content-location", b"content-range"}
+    | {b"age", b"authorization", b"cache-control", b"content-type", b"cookie", b"date", b"expect", b"expires"}
+    | {b"location", b"max-forwards", b"pragma", b"range", b"retry-after", b"set-cookie", b"vary", b"via", b"warning"}
+    | {b"www-authenticate", b"x-request-id"}
 )
-
-_FORBIDDEN_PREFIXES = (b"content-", b"if-", b"proxy-")
+_FORBIDDEN_PREFIXES = (b"if-", b"proxy-")  # in requests
 
 _SIZE, _DATA, _GAP, _TRAILER, _DONE = range(5)
 
@@ -164,14 +167,15 @@ class ChunkedBody:
         if not line.endswith(b"\r\n"):
             raise self._fault("a bare LF in the trailers")
         name, _ = read_field(line[:-2], self._fault)
-        if _is_forbidden(name.lower().replace(b"_", b"-")):
+        if self._is_forbidden(name.lower().replace(b"_", b"-")):
             raise self._fault("a field in the trailers that may not be there (RFC 9110, 6.5.1)")
+
+    def _is_forbidden(self, name: bytes) -> bool:
+        if self._side == "backend":
+            return name in _FORBIDDEN_IN_REPLIES
+        return name in _FORBIDDEN_IN_REQUESTS or name.startswith(_FORBIDDEN_PREFIXES) or claims_origin(name)
 
     def _fault(self, message: str) -> ProtocolError:
         if self._side == "client":
             return RequestError(400, "bad_chunk", message)
         return ReplyError(f"the backend sent a bad body: {message}")
-
-
-def _is_forbidden(name: bytes) -> bool:
-    return name in _FORBIDDEN_TRAILERS or name.startswith(_FORBIDDEN_PREFIXES) or claims_origin(name)

@@ -72,14 +72,6 @@ def list_members(values: Iterable[bytes]) -> list[bytes]:
     return [member for member in members if member]
 
 
-def connection_options(values: Iterable[bytes], fault: Fault) -> frozenset[bytes]:
-    """Read every `Connection` field of a message (RFC 9110, 7.6.1)."""
-    options = list_members(values)
-    if not all(TOKEN.fullmatch(option) for option in options):
-        raise fault("a malformed Connection field")
-    return frozenset(options)
-
-
 def claims_origin(lower_name: bytes) -> bool:
     """Whether the field tells where a request came from, which only a trusted hop may say."""
     name = lower_name.replace(b"_", b"-")
@@ -91,4 +83,4 @@ def impersonates(lower_name: bytes) -> bool:
 
     WSGI and CGI spell `Content-Length` and `Content_Length` both as `CONTENT_LENGTH`; nginx drops the latter.
     """
-    return b"_" in lower_name and lower_name.replace(b"_", b"-") in _OURS
+    return b"_" in lower_name and (lower_name.replace(b"_", b"-") in _OURS or claims_origin(lower_name))

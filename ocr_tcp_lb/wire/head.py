@@ -128,10 +128,22 @@ class RequestHead:
 class ReplyHead:
     """A reply's head; `keep_alive` says whether the backend's connection outlives it (RFC 9112, 9.3).
 
-    `upgrade` is the protocol of a 101 (or 426). Whether a 101 was asked for is for the exchange to check.
+    `upgrade` is the protocol of a 101 (or 426). Whether a 101 was asked for is for the exchange to check. `is_dated`
+    says whether a Date is passed on; who forwards a final reply without one adds it (RFC 9110, 6.6.1).
     """
 
-    __slots__ = ("_cells", "_plan", "_written", "content_length", "framing", "keep_alive", "minor", "status", "upgrade")
+    __slots__ = (
+        "_cells",
+        "_plan",
+        "_written",
+        "content_length",
+        "framing",
+        "is_dated",
+        "keep_alive",
+        "minor",
+        "status",
+        "upgrade",
+    )
 
     def __init__(self, plan: ReplyPlan, cells: list[bytes], framing: Framing, keep_alive: bool) -> None:
         self._plan = plan
@@ -142,6 +154,7 @@ class ReplyHead:
         self.status = plan.status
         self.minor = plan.minor
         self.upgrade = plan.upgrade
+        self.is_dated = plan.is_dated
         self.content_length = 0
 
     @property
@@ -153,20 +166,20 @@ class ReplyHead:
         """Remember from now on what was written: the head stands for many equal ones."""
         self._written = {}
 
-    def forwarded(self, *, minor: int, close: bool, dechunk: bool = False, extra: bytes = b"") -> bytes:
-        """Write the head for a client of that minor version.
+    def forwarded(self, *, minor: int, close: bool, extra: bytes = b"") -> bytes:
+        """Write the head for a client of that minor version; for HTTP/1.0, of a body whose chunking is taken off.
 
-        `close` announces the end of its connection; `dechunk` is for a body whose chunking is taken off;
-        `extra` is ready field lines, each with its CRLF. An X-Request-Id among them replaces the backend's.
+        `close` announces the end of its connection; `extra` is ready field lines, each with its CRLF. An X-Request-Id
+        among them replaces the backend's.
         """
         old, own_id = minor == 0, b"X-Request-Id:" in extra
-        kind = old + 2 * close + 4 * dechunk + 8 * own_id
+        kind = old + 2 * close + 4 * own_id
         written = self._written
         start = written.get(kind) if written is not None else None
         if start is None:
             layout = self._plan.layouts[kind]
             if layout is None:
-                layout = self._plan.lay_out(old, close, dechunk, own_id)
+                layout = self._plan.lay_out(old, close, own_id)
             start = layout.format % layout.pick(self._cells)
             if written is not None:
                 written[kind] = start

@@ -62,7 +62,7 @@ def _last(names: Sequence[bytes], wanted: bytes) -> int:
 
 @dataclass(slots=True)
 class RequestPlan:
-    """Requests of one shape with equal Connection, Transfer-Encoding, Expect and Upgrade fields."""
+    """Requests of one shape with equal Connection, Transfer-Encoding, Expect and Upgrade fields (and Max-Forwards)."""
 
     method: bytes
     minor: int
@@ -73,6 +73,7 @@ class RequestPlan:
     expects_continue: bool
     upgrade: bytes
     is_idempotent: bool
+    hops_left: bytes = b""  # what Max-Forwards becomes; empty: it passes as it came
     has_wishes: bool = field(init=False)
     places: dict[bytes, list[int]] = field(default_factory=dict)  # the cells of fields that were asked for by name
     layouts: list[Layout | None] = field(default_factory=lambda: [None] * 8)
@@ -128,6 +129,8 @@ class RequestPlan:
                 continue
             if low == b"transfer-encoding":
                 lines.literal(b"Transfer-Encoding: chunked")  # in the one spelling that everybody reads alike
+            elif low == b"max-forwards" and self.hops_left:
+                lines.literal(name + b": " + self.hops_left)
             elif index == last_via:  # RFC 9110, 7.6.3
                 lines.field(name, cell, more=b", 1.%d ocr_tcp_lb" % self.minor)
             elif index == last_for:
@@ -153,21 +156,25 @@ class ReplyPlan:
     keep_alive: bool
     keep_alive_head: bool
     upgrade: bytes
-    layouts: list[Layout | None] = field(default_factory=lambda: [None] * 16)
+    is_dated: bool = field(init=False)
+    layouts: list[Layout | None] = field(default_factory=lambda: [None] * 8)
 
-    def lay_out(self, old: bool, close: bool, dechunk: bool, own_id: bool) -> Layout:
+    def __post_init__(self) -> None:
+        self.is_dated = _passes(b"date", self.nominated) and any(name.lower() == b"date" for name in self.names)
+
+    def lay_out(self, old: bool, close: bool, own_id: bool) -> Layout:
         """Make and keep the layout; `old`: an HTTP/1.0 client, `own_id`: drop the backend's X-Request-Id."""
-        layout = self._reply_layout(old, close, dechunk, own_id)
-        self.layouts[old + 2 * close + 4 * dechunk + 8 * own_id] = layout
+        layout = self._reply_layout(old, close, own_id)
+        self.layouts[old + 2 * close + 4 * own_id] = layout
         return layout
 
-    def _reply_layout(self, old: bool, close: bool, dechunk: bool, own_id: bool) -> Layout:
+    def _reply_layout(self, old: bool, close: bool, own_id: bool) -> Layout:
         lines = _Lines(b"HTTP/1.1 %d " % self.status)
         lines.literal(self.reason)
         dropped = set()
         if own_id:
             dropped.add(b"x-request-id")
-        if dechunk:
+        if old:  # RFC 9112, 6.1: such a client knows no transfer coding, not even where no body follows
             dropped |= {b"transfer-encoding", b"trailer"}
         if self.status < 200 or self.status == 204:  # RFC 9112, 6.1 and RFC 9110, 8.6: neither may be there
             dropped |= {b"transfer-encoding", b"content-length"}

@@ -24,11 +24,12 @@ def error_reply(
     close: bool = True,
     head_only: bool = False,
     retry_after_s: int | None = None,
+    extra: bytes = b"",
 ) -> bytes:
     """Make an error reply for a client of HTTP/1.`minor`.
 
     `close` says that its connection ends here; `head_only` leaves the body out, as the answer to HEAD needs
-    (RFC 9110, 9.3.2); an empty `request_id` sends no X-Request-Id.
+    (RFC 9110, 9.3.2); an empty `request_id` sends no X-Request-Id; `extra` is ready field lines, each with its CRLF.
     """
     error = {"code": code, "message": message, "request_id": request_id.decode("latin-1")}
     body = json.dumps({"error": error}).encode("ascii") + b"\n"
@@ -48,4 +49,4 @@ def error_reply(
         lines.append(b"Connection: close")
     elif minor == 0:  # RFC 9112, 9.3
         lines.append(b"Connection: keep-alive")
-    return b"\r\n".join([*lines, b"", b"" if head_only else body])
+    return b"\r\n".join([*lines, extra, b"" if head_only else body])

@@ -13,7 +13,7 @@ from typing import Final
 
 from ocr_tcp_lb.wire.authority import confirm_request
 from ocr_tcp_lb.wire.errors import RequestError, bad_request
-from ocr_tcp_lb.wire.fields import END, connection_options, list_members, split_head
+from ocr_tcp_lb.wire.fields import END, TOKEN, list_members, split_head
 from ocr_tcp_lb.wire.framing import Framing, read_length, request_framing
 from ocr_tcp_lb.wire.head import RequestHead
 from ocr_tcp_lb.wire.plans import RequestPlan
@@ -34,7 +34,10 @@ from ocr_tcp_lb.wire.targets import check_method, is_host, origin_form, resolve,
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110, 9.2.2
 
+COUNTED = frozenset({b"OPTIONS", b"TRACE"})  # the methods whose hops Max-Forwards counts, RFC 9110, 7.6.2
+
 _sane_id: Final = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}+").fullmatch  # safe in logs, JSON and fields
+_whole_number: Final = re.compile(rb"[0-9]{1,9}").fullmatch
 _CONTROLS = (b"connection", b"transfer-encoding", b"expect", b"upgrade")
 
 
@@ -121,7 +124,7 @@ class _Shape:
         self._host_at = hosts[0] if hosts else 0
         self._id_at = ids[0] if len(ids) == 1 else 0
         self._length_at = lengths[0] if lengths else 0
-        self._controls = picker(positions(names, *_CONTROLS))
+        self._controls = picker(positions(names, *_CONTROLS, *([b"max-forwards"] if method in COUNTED else [])))
         self._plans: Plans[RequestPlan] = Plans()
 
     def head(self, target: bytes, cells: list[bytes]) -> RequestHead:
@@ -155,7 +158,7 @@ class _Shape:
             return [cells[index] for index in positions(self.names, name)]
 
         framing = request_framing(self.minor, values(b"transfer-encoding"), values(b"content-length"))
-        options = connection_options(values(b"connection"), bad_request)
+        options = _connection_options(values(b"connection"))
         has_body = framing is not Framing.NONE
         return RequestPlan(
             method=self.method,
@@ -167,15 +170,37 @@ class _Shape:
             expects_continue=_expects_continue(self.minor, values(b"expect")) and has_body,
             upgrade=self._upgrade(options, framing, values(b"upgrade")),
             is_idempotent=self.method in IDEMPOTENT,
+            hops_left=_hops_left(values(b"max-forwards")) if self.method in COUNTED else b"",
         )
 
     def _upgrade(self, options: frozenset[bytes], framing: Framing, upgrades: list[bytes]) -> bytes:
         """Return the Upgrade to offer the backend (RFC 9110, 7.8); a Content-Length of 0 is no body."""
         if self.minor == 0 or b"upgrade" not in options or framing is Framing.CHUNKED:
             return b""
-        if b"h2c" in list_members(upgrades):
+        members = list_members(upgrades)
+        if not members or b"h2c" in members:
             return b""
         return b", ".join(upgrades)
+
+
+def _connection_options(values: list[bytes]) -> frozenset[bytes]:
+    """Read every `Connection` field (RFC 9110, 7.6.1)."""
+    options = list_members(values)
+    if not all(TOKEN.fullmatch(option) for option in options):
+        raise bad_request("a malformed Connection field")
+    return frozenset(options)
+
+
+def _hops_left(values: list[bytes]) -> bytes:
+    """Count this hop in Max-Forwards (RFC 9110, 7.6.2); where it is the last, the request is ours to answer."""
+    if not values:
+        return b""
+    if len(values) > 1 or not _whole_number(values[0]):
+        raise bad_request("a malformed Max-Forwards (RFC 9110, 7.6.2)")
+    hops = int(values[0])
+    if not hops:
+        raise RequestError(501, "last_hop", "Max-Forwards ends here, and the balancer itself knows no such method")
+    return b"%d" % (hops - 1)
 
 
 def _persists(minor: int, options: frozenset[bytes]) -> bool:
@@ -187,8 +212,9 @@ def _persists(minor: int, options: frozenset[bytes]) -> bool:
 
 def _expects_continue(minor: int, values: list[bytes]) -> bool:
     """Whether the client waits for 100 (Continue) (RFC 9110, 10.1.1: ignored on HTTP/1.0)."""
-    if minor == 0 or not values:
+    members = list_members(values)
+    if minor == 0 or not members:
         return False
-    if any(member != b"100-continue" for member in list_members(values)):
+    if any(member != b"100-continue" for member in members):
         raise RequestError(417, "expectation_failed", "the only expectation that can be met is 100-continue")
     return True

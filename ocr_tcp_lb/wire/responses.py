@@ -9,7 +9,7 @@ Measured as for requests: a Flask reply with five fields is parsed in 2.2 us, wi
 
 from ocr_tcp_lb.wire.authority import confirm_reply
 from ocr_tcp_lb.wire.errors import ReplyError
-from ocr_tcp_lb.wire.fields import END, connection_options, split_head
+from ocr_tcp_lb.wire.fields import END, TOKEN, list_members, split_head
 from ocr_tcp_lb.wire.framing import Framing, read_length, reply_framing
 from ocr_tcp_lb.wire.head import ReplyHead
 from ocr_tcp_lb.wire.plans import ReplyPlan
@@ -110,7 +110,7 @@ class _Shape:
 
         codings, lengths = values(b"transfer-encoding"), values(b"content-length")
         framing = reply_framing(self.status, self.minor, codings, lengths)
-        options = connection_options(values(b"connection"), ReplyError)
+        options = _connection_options(values(b"connection"))
         persists = _persists(self.status, self.minor, options)
         return ReplyPlan(
             status=self.status,
@@ -125,9 +125,15 @@ class _Shape:
         )
 
     def _upgrade(self, options: frozenset[bytes], upgrades: list[bytes]) -> bytes:
-        if self.status == 101 and not (upgrades and b"upgrade" in options and self.minor == 1):
+        upgrade = b", ".join(upgrades) if list_members(upgrades) else b""
+        if self.status == 101 and not (upgrade and b"upgrade" in options and self.minor == 1):
             raise ReplyError("the backend sent 101 without saying to what it switches (RFC 9110, 15.2.2)")
-        return b", ".join(upgrades) if self.status in (101, 426) else b""
+        return upgrade if self.status in (101, 426) else b""
+
+
+def _connection_options(values: list[bytes]) -> frozenset[bytes]:
+    """Read `Connection` (RFC 9110, 7.6.1); what is no token names no field: some say `keep-alive, timeout=5`."""
+    return frozenset(option for option in list_members(values) if TOKEN.fullmatch(option))
 
 
 def _persists(status: int, minor: int, options: frozenset[bytes]) -> bool:

@@ -45,6 +45,7 @@ CHUNKS = (
     _refused("a trailer that codes", b"0\r\nTransfer-Encoding: chunked\r\n\r\n", "RFC 9110 6.5.1"),
     _refused("a trailer that routes", b"0\r\nHost: b\r\n\r\n", "RFC 9110 6.5.1"),
     _refused("a trailer that authorizes", b"0\r\nAuthorization: x\r\n\r\n", "RFC 9110 6.5.1"),
+    _refused("a trailer that says how to read the body", b"0\r\nContent-Encoding: gzip\r\n\r\n", "RFC 9110 6.5.1"),
     _refused("a trailer with an underscore", b"0\r\nContent_Length: 5\r\n\r\n", "RFC 3875 4.1.18"),
     _refused("a folded trailer", b"0\r\nX: a\r\n b\r\n\r\n", "RFC 9112 5.2"),
     _refused("trailers over 8 KiB", b"0\r\n" + b"X: y\r\n" * 2000 + b"\r\n", "RFC 9112 7.1.2"),
@@ -69,5 +70,6 @@ CHUNKS = (
     _passed("sizes in capitals", b"A\r\n0123456789\r\n0\r\n\r\n"),
     _passed("extensions", b'5;a;b=c;d="e;\\""\r\nhello\r\n0;z\r\n\r\n', "RFC 9112 7.1.1"),
     _passed("a harmless trailer", b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n", "RFC 9112 7.1.2"),
+    _passed("a digest behind the data", b"5\r\nhello\r\n0\r\nContent-Digest: sha-256=:AA==:\r\n\r\n", "RFC 9530 2"),
     _passed("data that looks like the end", b"5\r\n0\r\n\r\n\r\n0\r\n\r\n"),
 )

@@ -58,6 +58,9 @@ REPLIES = (
     _nonsense("a head of a reply that never ends", "RFC 9112 5.4", b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 3000),
     _nonsense("a TLS alert", "RFC 8446 6", b"\x15\x03\x01\x00\x02\x02\x46", ENDS),
     _nonsense("an unasked 101", "RFC 9110 15.2.2", b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nevil"),
+    _nonsense(
+        "an unasked 101 to nothing", "RFC 9110 7.8", b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: ,\r\n\r\nevil"
+    ),
     Row(
         "a 101 to what nobody offered",
         "RFC 9110 7.8",
@@ -74,6 +77,9 @@ REPLIES = (
     _nonsense(
         "a first chunk that is none, in one piece with the head", "RFC 9112 7.1", CHUNKED + b"zz\r\n" + bytes(200)
     ),
+    _nonsense(
+        "a trailer of a reply that frames", "RFC 9110 6.5.1", CHUNKED + b"0\r\nContent-Length: 5\r\n\r\n" + bytes(200)
+    ),
     _answer("an end inside a length", "RFC 9112 8", TEN + b"hello", BROKEN, b"hello", ENDS),
     _answer("a reset inside a length", "RFC 9112 8", TEN + b"hello", BROKEN, b"hello", RESETS),
     _answer("an end before the body", "RFC 9112 8", TEN, BROKEN, b"", ENDS),
@@ -82,8 +88,21 @@ REPLIES = (
     _answer("an end before the last CRLF", "RFC 9112 8", CHUNKED + b"0\r\n", BROKEN, b"0\r\n", ENDS),
     _answer("a length", "RFC 9112 6.3 rule 6", TEN + b"helloworld", 200, b"helloworld"),
     _answer("chunks", "RFC 9112 6.3 rule 4", CHUNKED + b"5\r\nhello\r\n0\r\n\r\n", 200, b"hello"),
+    _answer(
+        "a digest behind chunks", "RFC 9530 2", CHUNKED + b"2\r\nok\r\n0\r\nContent-Digest: sha-256=:AA==:\r\n\r\n", 200
+    ),
+    _answer(
+        "a stray field behind chunks", "RFC 9110 6.5.1", CHUNKED + b"2\r\nok\r\n0\r\nDate: x\r\nVary: y\r\n\r\n", 200
+    ),
     _answer("the end as the end", "RFC 9112 6.3 rule 8", _fields(), 200, b"hello", ENDS),
     _answer("no reason", "RFC 9112 4", b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", 200),
+    _answer(
+        "a Connection that is no list of tokens",
+        "RFC 9110 7.6.1",
+        _fields(b"Connection: keep-alive, timeout=5", b"Content-Length: 5"),
+        200,
+        b"hello",
+    ),
     _answer("HTTP/1.0 with a length", "RFC 9112 9.3", b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", 200),
     _answer("204", "RFC 9112 6.3 rule 1", b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
     _answer("204 with a length", "RFC 9110 8.6", b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", 204, b""),

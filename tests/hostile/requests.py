@@ -109,7 +109,17 @@ FIELDS = (
     refused("many fields over the limit", "RFC 6585 5", head(*[b"X%d: " % n + b"y" * 990 for n in range(20)]), 431),
     refused("a name that never ends", "RFC 6585 5", b"GET / HTTP/1.1\r\n" + b"x" * 20_000, 431),
     refused("an unknown expectation", "RFC 9110 10.1.1", head(b"Expect: more"), 417),
+    refused(
+        "a TRACE that may go no further", "RFC 9110 7.6.2", head(b"Max-Forwards: 0", start=b"TRACE / HTTP/1.1"), 501
+    ),
+    refused("hops that are no number", "RFC 9110 7.6.2", head(b"Max-Forwards: x", start=b"OPTIONS / HTTP/1.1")),
     refused("a malformed Connection", "RFC 9110 7.6.1", head(b"Connection: a b")),
+    passed(
+        "a hop that is counted",
+        "RFC 9110 7.6.2",
+        head(b"Max-Forwards: 5", start=b"OPTIONS / HTTP/1.1"),
+        *(b"OPTIONS / HTTP/1.1", HOST, b"Max-Forwards: 4", b""),
+    ),
     passed("100 fields", "RFC 6585 5", head(*[b"X: y"] * 99), GET, HOST, *[b"X: y"] * 99, b""),
     passed("bytes above ASCII in a value", "RFC 9110 5.5", head(b"X: \xe9\tx"), GET, HOST, b"X: \xe9\tx", b""),
     passed("white space around a value", "RFC 9112 5.1", head(b"X:  \t y \t"), GET, HOST, b"X: y", b""),

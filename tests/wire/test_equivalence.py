@@ -34,12 +34,10 @@ def read_reply(parser: ReplyParser, raw: bytes, method: bytes) -> object:
         head = parser.parse(raw, method)
     except ReplyError as error:
         return error.message
-    flags = (False, True)
     written = [
-        head.forwarded(minor=minor, close=close, dechunk=dechunk, extra=extra)
+        head.forwarded(minor=minor, close=close, extra=extra)
         for minor in (0, 1)
-        for close in flags
-        for dechunk in flags
+        for close in (False, True)
         for extra in (b"", b"X-Request-Id: i\r\n")
     ]
     return [getattr(head, name) for name in SEEN_REPLY], written

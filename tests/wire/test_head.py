@@ -60,10 +60,36 @@ def test_claims_of_a_trusted_proxy_are_kept_and_extended() -> None:
     ]
 
 
+def test_underscored_doubles_of_a_trusted_proxys_claims_are_dropped() -> None:
+    claims = [b"X_Forwarded_For: 6.6.6.6", b"x-forwarded_port: 1", b"X-Forwarded-Port: 2"]
+    got = sent(*claims, hop=TRUSTED)
+    assert got == [b"Host: a", claims[2], b"Via: 1.1 ocr_tcp_lb", *OURS]
+
+
+def test_connection_cannot_name_the_path_away() -> None:
+    lines = [b"X-Forwarded-For: 1", b"X-Forwarded-Proto: https", b"X-Forwarded-Host: site", b"Via: 1.0 a"]
+    names = b", ".join(line.partition(b":")[0] for line in lines)
+    got = sent(b"Connection: " + names, *lines, hop=TRUSTED)
+    assert got[1:5] == [lines[0] + b", 192.0.2.7", *lines[1:3], b"Via: 1.0 a, 1.1 ocr_tcp_lb"]
+
+
 def test_lists_are_extended_in_their_last_line() -> None:
     lines = [b"Via: 1.0 a", b"X-Forwarded-For: 1", b"Via: 1.1 b", b"X-Forwarded-For: 2"]
     got = sent(*lines, hop=TRUSTED)
     assert got[1:5] == [*lines[:2], b"Via: 1.1 b, 1.1 ocr_tcp_lb", b"X-Forwarded-For: 2, 192.0.2.7"]
+
+
+@pytest.mark.parametrize("method", [b"OPTIONS", b"TRACE"])
+def test_this_hop_is_counted(method: bytes) -> None:
+    parser = RequestParser()
+    for given, left in ((b"10", b"9"), (b"1", b"0"), (b"007", b"6"), (b"10", b"9")):
+        head = parser.parse(request(b"max-Forwards: " + given, start=method + b" / HTTP/1.1"))
+        assert b"\r\nmax-Forwards: %b\r\n" % left in head.forwarded(b"/t", HOP, b"id")
+
+
+def test_hops_of_other_methods_are_not_counted() -> None:
+    for value in (b"5", b"0", b"x"):
+        assert b"Max-Forwards: " + value in sent(b"Max-Forwards: " + value)
 
 
 def test_an_expectation_is_passed_on_only_if_asked() -> None:
@@ -104,6 +130,7 @@ def test_a_reply_keeps_its_end_to_end_fields() -> None:
         b"Keep-Alive: timeout=5",
         b"X-Hop: 1",
         b"Proxy-Connection: x",
+        b"Proxy-Authenticate: Basic",
         b"Upgrade: h2",
     ]
     assert fields(parse_reply(*lines, *hop).forwarded(minor=1, close=False)) == lines
@@ -132,10 +159,12 @@ def test_a_reply_is_always_http_1_1_and_has_its_reason() -> None:
     assert parse_reply(start=b"HTTP/1.1 200").forwarded(minor=1, close=True).startswith(b"HTTP/1.1 200 \r\n")
 
 
-def test_dechunking_takes_the_coding_and_the_trailer_off() -> None:
-    head = parse_reply(b"transfer-encoding: Chunked", b"Trailer: X")
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+@pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK", b"HTTP/1.1 304 Not Modified"])
+def test_http_1_0_is_told_of_no_coding_and_no_trailer(start: bytes, method: bytes) -> None:
+    head = parse_reply(b"transfer-encoding: Chunked", b"Trailer: X", start=start, method=method)
     assert fields(head.forwarded(minor=1, close=False)) == [b"Transfer-Encoding: chunked", b"Trailer: X"]
-    assert fields(head.forwarded(minor=0, close=True, dechunk=True)) == [b"Connection: close"]
+    assert fields(head.forwarded(minor=0, close=True)) == [b"Connection: close"]
 
 
 def test_extra_fields_replace_the_backends_request_id_only() -> None:
@@ -154,6 +183,12 @@ def test_a_101_keeps_its_upgrade() -> None:
     head = parse_reply(*lines, start=b"HTTP/1.1 101 Switching Protocols")
     assert head.upgrade == b"websocket"
     assert fields(head.forwarded(minor=1, close=True)) == [lines[2], b"Connection: Upgrade", b"Upgrade: websocket"]
+
+
+def test_a_426_says_to_what_to_upgrade() -> None:
+    head = parse_reply(b"Upgrade: a", b"Content-Length: 0", b"Upgrade: b/2", start=b"HTTP/1.1 426 Upgrade Required")
+    expected = [b"Content-Length: 0", b"Connection: Upgrade", b"Upgrade: a, b/2"]
+    assert fields(head.forwarded(minor=1, close=False)) == expected
 
 
 def test_an_interim_reply_says_nothing_about_the_connection() -> None:

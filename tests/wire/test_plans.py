@@ -16,13 +16,13 @@ def test_a_layout_is_made_once_for_each_kind_of_exchange() -> None:
 
 def test_a_layout_writes_cells_into_its_format() -> None:
     plan = ReplyPlan(200, 1, b"OK", (b"A", b"Connection"), frozenset(), Framing.LENGTH, True, True, b"")
-    layout = plan.lay_out(False, False, False, False)
+    layout = plan.lay_out(False, False, False)
     assert layout.format % layout.pick(cells_of([b"1", b"close"])) == b"HTTP/1.1 200 OK\r\nA: 1\r\n"
 
 
 def test_a_layout_without_cells_is_one_too() -> None:
     plan = ReplyPlan(200, 1, b"100 % OK", (b"Connection",), frozenset(), Framing.LENGTH, True, True, b"")
-    layout = plan.lay_out(False, False, False, False)
+    layout = plan.lay_out(False, False, False)
     assert layout.format % layout.pick(cells_of([b"close"])) == b"HTTP/1.1 200 100 % OK\r\n"
 
 

@@ -42,6 +42,12 @@ def test_a_405_says_what_is_allowed() -> None:
     assert b"\r\nAllow: GET, " in error_reply(405, "method_not_allowed", "x", b"")
 
 
+def test_lines_that_are_ready_come_last() -> None:
+    head, _, body = error_reply(502, "bad_reply", "x", b"", extra=b"Date: d\r\nA: b\r\n").partition(b"\r\n\r\n")
+    assert head.endswith(b"\r\nDate: d\r\nA: b")
+    assert body == error_reply(502, "bad_reply", "x", b"").partition(b"\r\n\r\n")[2]
+
+
 def test_h11_reads_what_we_send() -> None:
     client = h11.Connection(h11.CLIENT)
     client.send(h11.Request(method="POST", target="/", headers=[("Host", "a"), ("Expect", "100-continue")]))

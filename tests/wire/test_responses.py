@@ -31,6 +31,8 @@ def parsed(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK", method: bytes = b"G
         ([], b"HTTP/2.0 200 OK"),
         ([b"Upgrade: x"], b"HTTP/1.1 101 Switching"),
         ([b"Connection: upgrade"], b"HTTP/1.1 101 Switching"),
+        ([b"Connection: upgrade", b"Upgrade:"], b"HTTP/1.1 101 Switching"),
+        ([b"Connection: upgrade", b"Upgrade: ,", b"Upgrade: ,"], b"HTTP/1.1 101 Switching"),
         ([b"Connection: upgrade", b"Upgrade: x"], b"HTTP/1.0 101 Switching"),
         ([b"A: b"] * 101, b""),
     ],
@@ -68,6 +70,8 @@ def test_the_body_is_framed(start: bytes, lines: list[bytes], method: bytes, fra
     [
         (b"HTTP/1.1 200 OK", [b"Content-Length: 5"], b"GET", True),
         (b"HTTP/1.1 200 OK", [b"Content-Length: 5", b"Connection: close"], b"GET", False),
+        (b"HTTP/1.1 200 OK", [b"Content-Length: 5", b"Connection: keep-alive, timeout=5"], b"GET", True),
+        (b"HTTP/1.1 200 OK", [b"Content-Length: 5", b"Connection: timeout=5, close"], b"GET", False),
         (b"HTTP/1.1 200 OK", [], b"GET", False),
         (b"HTTP/1.1 200 OK", [], b"HEAD", True),
         (b"HTTP/1.0 200 OK", [b"Content-Length: 5"], b"GET", False),
@@ -87,6 +91,16 @@ def test_one_shape_serves_both_methods() -> None:
         Framing.LENGTH,
         Framing.NONE,
     ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_dated"),
+    [([], False), ([b"dATE: x"], True), ([b"Date: x", b"Connection: date"], False), ([b"X-Date: x"], False)],
+)
+def test_a_reply_tells_whether_a_date_is_passed_on(lines: list[bytes], is_dated: bool) -> None:
+    head = parsed(b"Content-Length: 0", *lines)
+    assert head.is_dated is is_dated
+    assert (b"\r\ndate: " in head.forwarded(minor=1, close=False).lower()) is is_dated
 
 
 def test_a_reply_prints_what_matters() -> None:

@@ -57,7 +57,9 @@ def test_plans_are_bounded_in_number_and_size() -> None:
     plans: Plans[int] = Plans()
     for number in range(100):
         plans.add(b"%d" % number, number)
-    plans.add((b"x" * 200, b"y" * 200), 1)
+    for long in ((b"x" * 200, b"y" * 200), b"z" * 400):
+        plans.add(long, 1)
+        assert long not in plans
     assert len(plans) <= 8
     assert plans[b"99"] == 99
 
