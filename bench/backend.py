@@ -17,6 +17,7 @@ from typing import cast
 from bench.loops import run
 from bench.messages import ACCEPTED, PLAIN, REPLY_BYTES, SERVED
 
+DATE = b"Date: Sun, 06 Nov 1994 08:49:37 GMT"  # as every real service has one
 BUFFER_BYTES = 256 * 1024
 FRAME_HEAD_BYTES = 8  # 2, a length of 2, a mask of 4
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -34,7 +35,7 @@ def reply(status: int, received: int, size: int) -> bytes:
     """A whole reply; `received` is told in the first bytes of its body."""
     opening = b'{"received": %d, "text": "' % received
     content = opening + b"x" * (size - len(opening) - 2) + b'"}'
-    fields = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % size
+    fields = b"Content-Type: application/json\r\nContent-Length: %d\r\n%b\r\n" % (size, DATE)
     return b"HTTP/1.1 %d -\r\n%b\r\n%b" % (status, fields, content)
 
 
