@@ -106,6 +106,7 @@ class TcpSession:
             await carry(tunnel, client)
         finally:
             connection.channel.close()
+            client.close()  # as the tunnel has left it: a stream that was whole is not to be reset
             record.bytes_in, record.bytes_out = tunnel.bytes_in, tunnel.bytes_out
             if tunnel.idled_out:
                 record.ending = "idle_timeout"

@@ -3,8 +3,9 @@
 Each direction ends on its own (half-close): the end of one side is passed on to the other as FIN, and the
 opposite direction goes on. The idle time-out covers both directions together.
 
-Whatever else ends a tunnel (a side that broke off, the idle time-out, the balancer's own end) resets both sides: a
-stream that was cut must not look as if it had ended. What a side said before it broke off is still passed on.
+Whatever else ends a tunnel (a side that broke off, the idle time-out, the balancer's own end) resets each side that
+has not been told the other's end: a stream that was cut must not look as if it had ended. One that did end is left to
+the kernel, which brings it to whoever reads slowly. What a side said before it broke off is still passed on.
 """
 
 from ocr_tcp_lb.relay.client import Client
@@ -18,7 +19,19 @@ from ocr_tcp_lb.wire.head import Framing
 class Tunnel:
     """Two flows that know no framing."""
 
-    __slots__ = ("_backend", "_client", "_deaf", "_down", "_hub", "_moved", "_up", "broken_by", "ended_by", "idled_out")
+    __slots__ = (
+        "_backend",
+        "_client",
+        "_deaf",
+        "_down",
+        "_hub",
+        "_moved",
+        "_up",
+        "_whole",
+        "broken_by",
+        "ended_by",
+        "idled_out",
+    )
 
     def __init__(self, hub: Hub, client: Client, backend: Channel) -> None:
         self._hub = hub
@@ -26,6 +39,7 @@ class Tunnel:
         self._backend = backend
         self._up = Flow(client.channel, backend, hub.pipes, Framing.UNTIL_CLOSE)
         self._down = Flow(backend, client.channel, hub.pipes, Framing.UNTIL_CLOSE)
+        self._whole: list[Flow] = []  # flows whose end was passed on
         self._deaf: Flow | None = None  # the flow whose sink takes no more
         self._moved = 0  # by both flows, as of the last step
         self.broken_by: Channel | None = None  # the side that broke off first
@@ -72,11 +86,10 @@ class Tunnel:
 
     def close(self) -> None:
         """Give up what is held; a stream that did not end is cut in a way that cannot be mistaken for an end."""
-        if not (self._up.done and self._down.done):
-            self._client.channel.reset_on_close()
-            self._backend.reset_on_close()
-        self._up.close()
-        self._down.close()
+        for flow in (self._up, self._down):
+            if flow not in self._whole:
+                flow.sink.reset_on_close()
+            flow.close()
 
     def _is_over(self, flow: Flow) -> bool:
         return flow.done or flow is self._deaf
@@ -102,6 +115,7 @@ class Tunnel:
             self.ended_by = self.ended_by or flow.source
             if self._deaf is None:  # else this end may be that of a reset, which is told only once
                 flow.sink.finish_sending()
+                self._whole.append(flow)
         elif flow.is_blocked_by_sink:
             flow.sink.want_write()
         elif not flow.source.is_watched:
