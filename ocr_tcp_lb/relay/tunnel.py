@@ -5,13 +5,15 @@ opposite direction goes on. The idle time-out covers both directions together.
 
 Whatever else ends a tunnel (a side that broke off, the idle time-out, the balancer's own end) resets each side that
 has not been told the other's end: a stream that was cut must not look as if it had ended. One that did end is left to
-the kernel, which brings it to whoever reads slowly. What a side said before it broke off is still passed on.
+the kernel, which brings it to whoever reads slowly. What a side said before it broke off is still passed on: the reset
+behind it waits for whoever reads, because it would discard what the kernel still holds.
 """
 
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import Flow
 from ocr_tcp_lb.relay.hub import Hub
+from ocr_tcp_lb.relay.readers import Readers
 from ocr_tcp_lb.relay.readiness import Channel
 from ocr_tcp_lb.wire.head import Framing
 
@@ -24,8 +26,10 @@ class Tunnel:
         "_client",
         "_deaf",
         "_down",
+        "_hearer",
         "_hub",
         "_moved",
+        "_readers",
         "_up",
         "_whole",
         "broken_by",
@@ -41,7 +45,9 @@ class Tunnel:
         self._down = Flow(backend, client.channel, hub.pipes, Framing.UNTIL_CLOSE)
         self._whole: list[Flow] = []  # flows whose end was passed on
         self._deaf: Flow | None = None  # the flow whose sink takes no more
+        self._hearer: Channel | None = None  # who is still to hear what the side that broke off had said
         self._moved = 0  # by both flows, as of the last step
+        self._readers = Readers(client, client.channel, backend)
         self.broken_by: Channel | None = None  # the side that broke off first
         self.ended_by: Channel | None = None  # the side that ended its half first, or broke off before either did
         self.idled_out = False
@@ -61,27 +67,46 @@ class Tunnel:
         self._up.begin(introduction, from_client)
         self._down.begin(b"", from_backend)
         self._client.channel.readable = self._backend.readable = True
-        self._client.allow(self._hub.timeouts.idle_s)
+        self._readers.allow(self._hub.timeouts.idle_s)
 
     def step(self) -> bool:
-        """Move what can move; True when both directions have ended, or none moved for long, else the wake-up is set.
+        """Move what can move; True when both directions have ended, a side broke off, or none moved for long.
 
-        Raises SourceBroke: nothing comes from one side any more, and nothing can be brought there.
+        Else the wake-up is set.
         """
         client, up, down = self._client, self._up, self._down
-        if client.expired:
+        if client.expired and not self._readers.still_read(self._hub.timeouts.idle_s):
             self.idled_out = True
+            self._hearer = None
             return True
-        more = up.has_work and self._pump(up)
-        more = (down.has_work and self._pump(down)) or more
+        try:
+            more = up.has_work and self._pump(up)
+            more = (down.has_work and self._pump(down)) or more
+        except SourceBroke:  # nothing comes from one side any more, and nothing can be brought there
+            return True
         if self._is_over(up) and self._is_over(down):
             return True
         moved = up.moved + down.moved
         if moved != self._moved:
             self._moved = moved
-            client.allow(self._hub.timeouts.idle_s)
+            self._readers.allow(self._hub.timeouts.idle_s)
         if more:
             client.wakeup.fire_soon()
+        return False
+
+    def is_heard(self) -> bool:
+        """After the last step: whether nobody reads any more what a side had said that broke off; else look again.
+
+        Who does not read for as long as the idle time-out says has heard enough, and so has everybody in a drain.
+        """
+        hearer = self._hearer
+        if hearer is None or self._hub.is_draining:
+            return True
+        if not hearer.unsent_bytes() or hearer.connection_error() is not None:
+            return True
+        if self._client.expired and not self._readers.still_read(self._hub.timeouts.idle_s):
+            return True
+        self._client.look_again()
         return False
 
     def close(self) -> None:
@@ -123,5 +148,9 @@ class Tunnel:
         return more
 
     def _note_break(self, side: Channel) -> None:
-        self.broken_by = self.broken_by or side
+        if self.broken_by is None:
+            self.broken_by = side
+            self._hearer = self._backend if side is self._client.channel else self._client.channel
+        elif side is not self.broken_by:
+            self._hearer = None
         self.ended_by = self.ended_by or side

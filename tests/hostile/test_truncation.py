@@ -184,6 +184,48 @@ async def test_stream_that_was_whole_outlives_the_other_half(house: House, mode:
 # What one side said before it broke off
 
 
+async def broken_off(house: House, mode: str, speaker: str, **config: object) -> tuple[Balancer, Peer]:
+    """Somebody to whom much was said by a side that has broken off since; and nothing of it was read yet."""
+    lb, client, peer = await speaking(house, mode, buffer=SMALL_BUFFER, **config)
+    one, other = (client, peer) if speaker == "client" else (peer, client)
+    await one.send(pattern(STORED))
+    for _ in range(200):  # so that the balancer has passed it on, and then sees the reset
+        await asyncio.sleep(0)
+    one.reset()
+    for _ in range(200):
+        await asyncio.sleep(0)
+    return lb, other
+
+
+@pytest.mark.parametrize("speaker", ["client", "backend"])
+@pytest.mark.parametrize("mode", ["tcp", "tunnel"])
+async def test_last_words_wait_for_whoever_reads_them_late(house: House, mode: str, speaker: str) -> None:
+    lb, other = await broken_off(house, mode, speaker)
+    assert not lb.records
+    assert await other.read_to_end() == (pattern(STORED), "reset")
+
+
+async def test_last_words_wait_no_longer_than_the_idle_timeout(house: House) -> None:
+    lb, other = await broken_off(house, "tcp", "backend", timeouts=Timeouts(idle_s=0.2))
+    assert (await lb.record()).ending == "backend_broke"
+    got, ending = await other.read_to_end()
+    assert (len(got) < STORED, ending) == (True, "reset")
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+async def test_last_words_do_not_wait_for_who_has_left(house: House, how: str) -> None:
+    lb, other = await broken_off(house, "tcp", "backend")
+    getattr(other, how)()
+    assert (await lb.record()).ending == "backend_broke"
+
+
+async def test_last_words_do_not_delay_the_balancers_end(house: House) -> None:
+    lb, other = await broken_off(house, "tcp", "backend")
+    assert await lb.server.drain(60.0) == 0
+    assert (await lb.record()).ending == "backend_broke"
+    assert (await other.read_to_end())[1] == "reset"
+
+
 @pytest.mark.parametrize("size", [5, 30_000])
 @pytest.mark.parametrize("mode", ["tcp", "tunnel"])
 async def test_last_words_of_a_backend_that_takes_no_more_are_passed_on(house: House, mode: str, size: int) -> None:
