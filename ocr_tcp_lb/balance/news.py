@@ -17,6 +17,7 @@ KEPT = 100  # untold ones; more than all backends of a fleet can make between tw
 REASONS = {
     Outcome.CONNECT_FAILED: "it could not be connected to",
     Outcome.BROKE: "it broke a connection, or its reply was no HTTP",
+    Outcome.HUNG_UP: "it closed connections in a row without a word",
     Outcome.SERVER_ERROR: "it answered requests in a row with errors",
     Outcome.SILENT: "it did not answer in time",
 }

@@ -9,6 +9,9 @@ the kernel, which brings it to whoever reads slowly. What a side said before it 
 behind it waits for whoever reads, because it would discard what the kernel still holds.
 """
 
+import time
+from typing import NamedTuple
+
 from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.flow import Flow
@@ -16,6 +19,14 @@ from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.readers import Readers
 from ocr_tcp_lb.relay.readiness import Channel
 from ocr_tcp_lb.wire.head import Framing
+
+
+class End(NamedTuple):
+    """Which side ended first."""
+
+    side: Channel
+    in_order: bool  # by FIN, else it broke off
+    at: float
 
 
 class Tunnel:
@@ -33,7 +44,7 @@ class Tunnel:
         "_up",
         "_whole",
         "broken_by",
-        "ended_by",
+        "first_end",
         "idled_out",
     )
 
@@ -49,7 +60,7 @@ class Tunnel:
         self._moved = 0  # by both flows, as of the last step
         self._readers = Readers(client, client.channel, backend)
         self.broken_by: Channel | None = None  # the side that broke off first
-        self.ended_by: Channel | None = None  # the side that ended its half first, or broke off before either did
+        self.first_end: End | None = None
         self.idled_out = False
 
     @property
@@ -137,7 +148,7 @@ class Tunnel:
             self._note_break(flow.source)
             raise
         if flow.done:
-            self.ended_by = self.ended_by or flow.source
+            self._note_end(flow.source, in_order=True)
             if self._deaf is None:  # else this end may be that of a reset, which is told only once
                 flow.sink.finish_sending()
                 self._whole.append(flow)
@@ -153,4 +164,8 @@ class Tunnel:
             self._hearer = self._backend if side is self._client.channel else self._client.channel
         elif side is not self.broken_by:
             self._hearer = None
-        self.ended_by = self.ended_by or side
+        self._note_end(side, in_order=False)
+
+    def _note_end(self, side: Channel, *, in_order: bool) -> None:
+        if self.first_end is None:
+            self.first_end = End(side, in_order, time.monotonic())

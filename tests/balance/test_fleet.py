@@ -549,6 +549,17 @@ def test_a_trial_that_goes_on_for_long_is_passed_when_the_backend_has_proved_wel
     assert trial.backend.health.state is State.UP, "the end of it speaks for another era"
 
 
+def test_an_attempt_that_goes_on_well_forgives_errors_as_a_good_reply_does() -> None:
+    world = World(*specs(1, 1), policy="least-outstanding")
+    for _ in range(3):
+        world.fail("b1", *[Outcome.HUNG_UP] * 4)
+        world.fleet.drain(world.backend("b2"), world.now)
+        lease = world.lease()
+        world.fleet.undrain(world.backend("b2"), world.now)
+        world.fleet.prove(lease, world.now)
+    assert world.backend("b1").health.state is State.UP
+
+
 def test_a_late_proof_says_nothing_about_a_backend_that_has_failed_since() -> None:
     world = World(*specs(1, 1, concurrency=2))
     lease = world.lease()
