@@ -123,13 +123,12 @@ def build_hub(loop: asyncio.AbstractEventLoop, config: Config, on_record: Callab
 
 
 def policy_in_effect(config: Config) -> PolicyName:
-    """The policy that serves; in TCP mode `queue` needs limits that were told.
+    """The policy that serves; in TCP mode `queue` is least-outstanding, with the same queue before told limits.
 
-    How long a connection lasts says nothing of a backend's speed, and that one ends before another nothing of what it
-    does at once: learned from them, the limit would stay at 1 and keep clients waiting. The least busy is next then.
+    How long a connection lasts says nothing of a backend's speed, only of what its client wants; and that one ends
+    before another nothing of what it does at once. Learned from them, clients would wait while a slot is free.
     """
-    is_told = all(backend.concurrency != "auto" for backend in config.backends)
-    return config.policy if config.mode == "http" or config.policy != "queue" or is_told else "least-outstanding"
+    return "least-outstanding" if config.mode == "tcp" and config.policy == "queue" else config.policy
 
 
 def build_intake(loop: asyncio.AbstractEventLoop, config: Config, *, is_watched: bool) -> Intake | None:

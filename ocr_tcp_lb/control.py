@@ -91,7 +91,6 @@ class Operator:
         wanted = self._load()
         held = [name for name in FIXED if getattr(wanted, name) != getattr(self._hub.config, name)]
         held += [] if self._owns_listeners or wanted.listen == self._hub.config.listen else ["listen"]
-        self._demand_limits(wanted.backends)
         old = self._hub.config
         config = replace(wanted, **{name: getattr(old, name) for name in held})
         if self._owns_listeners:
@@ -103,14 +102,6 @@ class Operator:
         waits = f"; a change of {', '.join(held).replace('_', '-')} needs a restart" if held else ""
         listens = f"; listening on {', '.join(map(str, self._server.addresses))}" if config.listen != old.listen else ""
         return f"reloaded; {changed}{listens}{waits}"
-
-    def _demand_limits(self, backends: Sequence[BackendConfig]) -> None:
-        """See that no limit would have to be learned from connections, which cannot be; see `app.policy_in_effect`."""
-        hub = self._hub
-        if hub.config.mode == "tcp" and hub.fleet.policy_name == "queue":
-            for backend in backends:
-                if backend.concurrency == "auto":
-                    raise ControlError(f"in TCP mode {backend.name} needs concurrency=N, as the others have it")
 
     def _renew_backends(self, wanted: Sequence[BackendConfig]) -> str:
         """Make these the backends: same name and address is the same one, whatever else was changed about it."""
@@ -158,7 +149,6 @@ class Operator:
         config = read_backend(text, free)
         if config.concurrency == "auto":
             config = replace(config, concurrency=self._hub.config.concurrency)
-        self._demand_limits([config])
         if config.name in names:
             raise ControlError(f"the name {config.name} is taken")
         for name in names:

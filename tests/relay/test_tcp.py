@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -66,6 +67,21 @@ async def test_connections_wait_for_told_limits_only(house: House) -> None:
     assert (lb.in_flight(), lb.waiting) == (6, 0)
     for end in (*clients, *accepted):
         end.close()
+
+
+async def test_how_long_clients_stay_says_nothing_of_their_backend(house: House) -> None:
+    backends = [house.backend(), house.backend()]
+    lb = house.balancer([one.config(f"b{n}", concurrency=4) for n, one in enumerate(backends)], mode="tcp")
+    for member, mean_s in zip(lb.hub.fleet.backends, (0.05, 6.0), strict=True):
+        for _ in range(40):
+            member.service.learn(mean_s, time.monotonic())
+        lb.hub.adopt(member, replace(lb.hub.upstreams[member.name].config))  # so that the fleet looks at it
+    clients = [await lb.client() for _ in range(8)]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert (lb.in_flight(), lb.waiting) == (8, 0)
+    for client in clients:
+        client.close()
 
 
 async def test_connections_are_balanced(house: House) -> None:
