@@ -19,6 +19,7 @@ from ocr_tcp_lb.doors import Doors, open_doors
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.ops.accesslog import Clock, Formatter, json_formatter, text_formatter
 from ocr_tcp_lb.ops.admin.listener import AdminListener, page_url
+from ocr_tcp_lb.ops.descriptors import allow_descriptors
 from ocr_tcp_lb.ops.intake import AccessLog, Intake
 from ocr_tcp_lb.ops.journal import is_journal, set_up_messages
 from ocr_tcp_lb.ops.monitor import About, Monitor
@@ -87,6 +88,8 @@ async def _serve(
         ending.callback(server.cut_off)  # whom a start that fails has let in
         operator = Operator(hub, server, load, owns_listeners=doors.owns_clients)
         reload_on_hangup(loop, stop, operator, notifier)
+        if warning := allow_descriptors(config.limits.connections):
+            log.warning("%s", warning)
         announce(config, loop_name, server.addresses, from_systemd=not doors.owns_clients)
         if intake is not None and doors.admin:
             about = About(ocr_tcp_lb.__version__, loop_name, platform.python_version(), config.mode, time.time())
