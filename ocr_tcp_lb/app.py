@@ -19,6 +19,7 @@ from ocr_tcp_lb.doors import Doors, open_doors
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.ops.accesslog import Clock, json_formatter, json_report, text_formatter
 from ocr_tcp_lb.ops.admin.listener import AdminListener, page_url
+from ocr_tcp_lb.ops.descriptors import allow_descriptors
 from ocr_tcp_lb.ops.intake import AccessLog, Intake
 from ocr_tcp_lb.ops.journal import flush_messages, is_journal, set_up_messages
 from ocr_tcp_lb.ops.monitor import About, Monitor
@@ -89,6 +90,8 @@ async def _serve(
         ending.callback(server.cut_off)  # whom a start that fails has let in
         operator = Operator(hub, server, load, owns_listeners=doors.owns_clients)
         reload_on_hangup(loop, stop, operator, notifier)
+        if warning := allow_descriptors(config.limits.connections):
+            log.warning("%s", warning)
         announce(config, loop_name, server.addresses, from_systemd=not doors.owns_clients)
         if intake is not None and doors.admin:
             about = About(ocr_tcp_lb.__version__, loop_name, platform.python_version(), config.mode, time.time())
@@ -131,13 +134,12 @@ def build_hub(loop: asyncio.AbstractEventLoop, config: Config, on_record: Callab
 
 
 def policy_in_effect(config: Config) -> PolicyName:
-    """The policy that serves; in TCP mode `queue` needs limits that were told.
+    """The policy that serves; in TCP mode `queue` is least-outstanding, with the same queue before told limits.
 
-    How long a connection lasts says nothing of a backend's speed, and that one ends before another nothing of what it
-    does at once: learned from them, the limit would stay at 1 and keep clients waiting. The least busy is next then.
+    How long a connection lasts says nothing of a backend's speed, only of what its client wants; and that one ends
+    before another nothing of what it does at once. Learned from them, clients would wait while a slot is free.
     """
-    is_told = all(backend.concurrency != "auto" for backend in config.backends)
-    return config.policy if config.mode == "http" or config.policy != "queue" or is_told else "least-outstanding"
+    return "least-outstanding" if config.mode == "tcp" and config.policy == "queue" else config.policy
 
 
 def build_intake(loop: asyncio.AbstractEventLoop, config: Config, *, is_watched: bool) -> Intake | None:

@@ -90,7 +90,6 @@ class Operator:
             raise ControlError("the balancer is ending")
         wanted = self._load()
         held = [name for name in FIXED if getattr(wanted, name) != getattr(self._hub.config, name)]
-        self._demand_limits(wanted.backends)
         old = self._hub.config
         config = replace(wanted, **{name: getattr(old, name) for name in held})
         if self._owns_listeners:
@@ -109,14 +108,6 @@ class Operator:
             log.warning("reload: listen says nothing here: the ports are those of systemd's socket unit")
             return "; the ports stay those of systemd's socket unit"
         return f"; listening on {', '.join(map(str, self._server.addresses))}"
-
-    def _demand_limits(self, backends: Sequence[BackendConfig]) -> None:
-        """See that no limit would have to be learned from connections, which cannot be; see `app.policy_in_effect`."""
-        hub = self._hub
-        if hub.config.mode == "tcp" and hub.fleet.policy_name == "queue":
-            for backend in backends:
-                if backend.concurrency == "auto":
-                    raise ControlError(f"in TCP mode {backend.name} needs concurrency=N, as the others have it")
 
     def _renew_backends(self, wanted: Sequence[BackendConfig]) -> str:
         """Make these the backends; who stays is told by `recognized`."""
@@ -159,7 +150,6 @@ class Operator:
         names = [backend.name for backend in self._hub.fleet.backends]
         free = next(f"b{n}" for n in range(1, len(names) + 2) if f"b{n}" not in names)
         config = read_backend(text, free, self._hub.config.concurrency)
-        self._demand_limits([config])
         if config.name in names:
             raise ControlError(f"the name {config.name} is taken")
         for backend in self._hub.fleet.backends:

@@ -200,6 +200,7 @@ def test_running_out_of_descriptors_ends_nothing(backend: socket.socket) -> None
     try:
         port = program.port()
         crowd = [connect(port) for _ in range(60)]
+        assert "allowed 40" in "".join(program.said)
         program.hear("cannot accept on")
         for client in crowd[1:]:
             client.close()

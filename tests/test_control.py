@@ -1,6 +1,7 @@
 """Commands to a running balancer, and what a reload does and leaves alone."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -402,12 +403,12 @@ async def test_added_backend_has_the_concurrency_that_all_others_have(house: Hou
     assert [one.limit for one in lb.hub.fleet.backends] == [4, 4, 2]
 
 
-async def test_limit_that_would_have_to_be_learned_from_connections_is_refused(house: House) -> None:
+async def test_backend_in_tcp_mode_may_have_no_limit_beside_others_that_have(house: House) -> None:
     backend = house.backend()
     lb = house.balancer([backend.config("b1", concurrency=4)], mode="tcp")
     wanted = replace(lb.hub.config, backends=(backend.config("b1"),))
     operator = Operator(lb.hub, lb.server, lambda: wanted)
-    for words in (["add", "http://127.0.0.1:1/"], ["reload"]):
-        with pytest.raises(ControlError, match="needs concurrency=N"):
-            operator.do(words)
-    assert [one.limit for one in lb.hub.fleet.backends] == [4]
+    operator.do(["add", "http://127.0.0.1:1/"])
+    assert [one.limit for one in lb.hub.fleet.backends] == [4, math.inf]
+    operator.do(["reload"])
+    assert [one.limit for one in lb.hub.fleet.backends] == [math.inf]

@@ -48,9 +48,12 @@ class Care:
         self._move(backend, event, now)
 
     def prove(self, lease: Lease, now: float) -> bool:
-        """Take a backend on trial for well though the attempt goes on; return whether it was on trial."""
+        """Take a backend for well though the attempt goes on; return whether it was on trial."""
         health = lease.backend.health
-        if health.state is not State.TRIAL or lease.era != health.era:
+        if lease.era != health.era:
+            return False
+        health.forgive()
+        if health.state is not State.TRIAL:
             return False
         self._move(lease.backend, Event.PROVEN, now)
         lease.era = health.era  # what comes of it later is news of this era

@@ -98,8 +98,9 @@ class Fleet:
             backend = self._choose_untried(ticket, now)
         else:
             position = self._queue.ahead_of(ticket) + 1 if self._queue.count else 1
-            backend = self._roster.choose(position, 0.0, now)
-            if backend is None and self._queue.is_full and not ticket.is_retry:
+            backend = self._choose_to_stay() if ticket.upgrades and not self._queue.count else None
+            backend = backend or self._roster.choose(position, 0.0, now)
+            if backend is None and self._queue.is_full:
                 backend = self._roster.choose(position, math.inf, now)
         if backend is not None:
             return self._grant(ticket, backend, now)
@@ -326,6 +327,15 @@ class Fleet:
             return untried or self._roster.choose_except([b for b in ticket.tried if not ticket.may_return_to(b)], now)
         return self._roster.choose(1, math.inf, now)
 
+    def _choose_to_stay(self) -> Backend | None:
+        """Choose for one that may become a tunnel: the fastest would collect them all, because they take no slot."""
+        if not self._learns:
+            return None
+        eligible = [b for b in self.backends if b.is_eligible]
+        candidates = [b for b in eligible if not b.is_reserve] or eligible
+        free = [b for b in candidates if b.in_flight < b.limiter.sure]  # a handshake is no probe
+        return min(free, key=_load_to_stay, default=None)
+
     def _push(self, ticket: Ticket, now: float) -> None:
         """Let a ticket wait in its place."""
         displaced = self._queue.push(ticket, None if ticket.is_retry else self._turn_of(ticket, now))
@@ -382,3 +392,8 @@ class Fleet:
             grants.append(self._grant(first, backend, now))
         self._schedule_release(now)
         return grants
+
+
+def _load_to_stay(backend: Backend) -> tuple[float, int]:
+    """What orders backends for a tunnel; ties round robin."""
+    return (backend.tunnels + backend.in_flight + 1) / backend.weight, backend.last_grant

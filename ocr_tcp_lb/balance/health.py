@@ -16,7 +16,10 @@ from enum import Enum, auto
 from ocr_tcp_lb.balance.chance import Rng
 from ocr_tcp_lb.balance.outcome import WHOLE_REPLIES, Outcome
 
-ERRORS_TO_EJECT = 2  # one 5xx may be the request's fault; two in a row cost at most two clients
+ERRORS_TO_EJECT = {  # in a row
+    Outcome.SERVER_ERROR: 2,  # one 5xx may be the request's fault; two in a row cost at most two clients
+    Outcome.HUNG_UP: 5,  # servers do so to scanners, many in a row; a proxy before a dead service does to everybody
+}
 BACKOFF_FIRST_S = 0.5  # a restarted process is back in about this time
 BACKOFF_GROWTH = 1.5  # doubling to 4 s tripled latency when a fleet came back together
 BACKOFF_MAX_S = 5.0
@@ -40,8 +43,8 @@ class Event(Enum):
 
     ANSWERED = auto()  # a whole reply below 500
     PROVEN = auto()  # a long reply, a tunnel or an L4 connection that goes on well
-    ERRED = auto()  # a 5xx, the first in a row
-    FAILED = auto()  # another 5xx in a row, a broken reply, or silence
+    ERRED = auto()  # an error, of fewer in a row than eject
+    FAILED = auto()  # one error more, a broken reply, or silence
     REFUSED = auto()  # no connection
     SPARED = auto()  # a failure other than REFUSED, but nobody else is up
     BACKOFF_OVER = auto()
@@ -147,15 +150,19 @@ class Health:
             if self.is_untroubled:
                 self._relapses = 0
             return Event.ANSWERED
-        if outcome is Outcome.SERVER_ERROR:
+        if outcome in ERRORS_TO_EJECT:
             self._errors_in_a_row += 1
             self.is_untroubled = False
-            return Event.ERRED if self._errors_in_a_row < ERRORS_TO_EJECT else Event.FAILED
+            return Event.ERRED if self._errors_in_a_row < ERRORS_TO_EJECT[outcome] else Event.FAILED
         if outcome is Outcome.CONNECT_FAILED:
             return Event.REFUSED
         if outcome in (Outcome.BROKE, Outcome.SILENT):
             return Event.FAILED
         return Event.NOTHING
+
+    def forgive(self) -> None:
+        """An attempt goes on well: errors from now on are the first in a row."""
+        self._errors_in_a_row = 0
 
     def note_check(self, is_well: bool, now: float, hold_s: float) -> Event:
         """Count a health check and return the event that it is.

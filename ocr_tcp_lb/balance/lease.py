@@ -23,7 +23,7 @@ class Ticket:
     Written out, as `Lease` is: one of each is made for every request, and `mypyc` takes no slotted dataclass.
     """
 
-    __slots__ = ("arrived_at", "attempts", "deaths", "failures", "key", "priority", "size_bytes", "tried")
+    __slots__ = ("arrived_at", "attempts", "deaths", "failures", "key", "priority", "size_bytes", "tried", "upgrades")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Ticket:
         self.deaths = 0  # backends that broke while they had it
         self.priority = priority  # 0 is the most urgent, 9 the least
         self.key = key  # whose request it is; keys share the queue fairly
+        self.upgrades = False  # whether it asks for another protocol, and may stay for hours
 
     @property
     def is_retry(self) -> bool:

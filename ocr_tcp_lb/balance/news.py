@@ -15,6 +15,7 @@ from ocr_tcp_lb.balance.outcome import Outcome
 REASONS = {
     Outcome.CONNECT_FAILED: "it could not be connected to",
     Outcome.BROKE: "it broke a connection, or its reply was no HTTP",
+    Outcome.HUNG_UP: "it closed connections in a row without a word",
     Outcome.SERVER_ERROR: "it answered requests in a row with errors",
     Outcome.SILENT: "it did not answer in time",
 }

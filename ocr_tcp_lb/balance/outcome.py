@@ -16,6 +16,7 @@ class Outcome(Enum):
     SERVER_ERROR = auto()  # a whole 5xx reply
     CONNECT_FAILED = auto()  # refused, unreachable or timed out: not a byte of the request was sent
     BROKE = auto()  # reset, closed early or nonsense, after the connection stood
+    HUNG_UP = auto()  # a connection in L4 mode: ended in order and at once, without a word though it had taken some
     SILENT = auto()  # timed out while the backend had the request
     CLIENT_LEFT = auto()  # the client went away first; says nothing about the backend
     STALE = auto()  # a pooled connection was found closed before any byte of the reply; nobody's fault
@@ -23,7 +24,7 @@ class Outcome(Enum):
 
 SERVED: Final = Outcome.SERVED  # for those who ask twice a request: a name is found twice as fast as an enum's member
 WHOLE_REPLIES = frozenset({Outcome.SERVED, Outcome.CLIENT_ERROR})
-FAILURES = frozenset({Outcome.SERVER_ERROR, Outcome.CONNECT_FAILED, Outcome.BROKE, Outcome.SILENT})
+FAILURES = frozenset({Outcome.SERVER_ERROR, Outcome.CONNECT_FAILED, Outcome.BROKE, Outcome.HUNG_UP, Outcome.SILENT})
 _ABOUT_THE_REQUEST = frozenset({501, 505})  # RFC 9110, 15.6.2 and 15.6.6: no method, no version that it knows
 
 

@@ -16,6 +16,7 @@ from ocr_tcp_lb.relay.connecting import connect
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import header_for
+from ocr_tcp_lb.relay.readers import Readers
 from ocr_tcp_lb.relay.request import Begun, Request
 from ocr_tcp_lb.relay.talk import carry
 from ocr_tcp_lb.relay.tunnel import Tunnel
@@ -48,6 +49,7 @@ class Attempt:
         self._hub = hub
         self._request = request
         self._upstream = upstream
+        self._readers = Readers(request.client, request.client.channel)
 
     async def run(self, begun: Begun | None = None) -> Outcome:
         """Carry the request to the backend and its reply to the client.
@@ -183,14 +185,18 @@ class Attempt:
             return
         self._progress = progress
         timeouts = self._hub.timeouts
-        has_request = upload.over or self._deaf or answer.reply is not None
-        waits_for_backend = has_request and not answer.is_blocked_by_client
+        if answer.is_blocked_by_client:
+            self._readers.allow(timeouts.idle_s)
+            return
+        waits_for_backend = upload.over or self._deaf or answer.reply is not None
         self._request.client.allow(timeouts.response_s if waits_for_backend else timeouts.idle_s)
 
     def _time_is_up(self, answer: Answer) -> None:
         upload = self._request.upload
         if answer.reply is not None:
             if answer.is_blocked_by_client:
+                if self._readers.still_read(self._hub.timeouts.idle_s):
+                    return
                 raise ClientGone("the client does not read its reply")
             raise ReplyBroken("the backend fell silent inside its reply")
         if upload.streams and not upload.is_blocked_by_backend:

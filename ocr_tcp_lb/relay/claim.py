@@ -35,6 +35,7 @@ class Claim(Ticket):
             self.key = client.asker(head) if client.hop.trusted and head is not None else client.address
         if head is not None:
             self.size_bytes = head.content_length
+            self.upgrades = bool(head.upgrade)
             if hub.fair_by_header:
                 self.key = head.value(hub.fair_by_header).decode("latin-1")
             if head.has_wishes:

@@ -18,9 +18,11 @@ LOWEST_EPHEMERAL = 1024  # net.ipv4.ip_local_port_range may begin here; by defau
 async def connect(upstream: Upstream, wakeup: Wakeup, has_expired: Callable[[], bool]) -> BackendConnection:
     """Open a connection, trying each address of the host in turn, as far as the time allows.
 
-    Raises AttemptFailed (nothing sent) when none of them accepts, or `has_expired()` turns true.
+    Raises AttemptFailed (nothing sent) when none of them accepts, or `has_expired()` turns true; Refusal when it is our
+    fault: no file descriptor or no port is left.
     """
     failure: OSError | None = None
+    lacks_port = False
     for family, address in await upstream.resolver.addresses(wakeup, has_expired):
         try:
             channel = await _open(family, address, upstream, wakeup, has_expired)
@@ -31,8 +33,11 @@ async def connect(upstream: Upstream, wakeup: Wakeup, has_expired: Callable[[], 
                 break
         except OSError as error:
             failure = error
+            lacks_port |= error.errno == errno.EADDRNOTAVAIL and _has_own_address_for(family, address)
         else:
             return BackendConnection(upstream, channel)
+    if lacks_port:
+        raise Refusal(503, "out_of_ports", f"the balancer has no port left for connections to {upstream.name}", 1)
     reason = failure.strerror or str(failure) if failure else "no address"
     raise AttemptFailed(
         Outcome.CONNECT_FAILED,
@@ -51,6 +56,18 @@ def _new_socket(family: socket.AddressFamily) -> socket.socket:
         raise
     sock.setblocking(False)
     return sock
+
+
+def _has_own_address_for(family: socket.AddressFamily, address: SocketAddress) -> bool:
+    """Whether this machine has an address to reach that one from; without IPv6 it has none for ::1.
+
+    connect(2) fails with EADDRNOTAVAIL either way, for a datagram socket only if not: it does not need the same ports.
+    """
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            return sock.connect_ex(address) != errno.EADDRNOTAVAIL
+    except OSError:  # out of descriptors, too
+        return True
 
 
 async def _open(

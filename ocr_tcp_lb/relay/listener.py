@@ -8,6 +8,7 @@ an answer that really arrives.
 import asyncio
 import errno
 import logging
+import math
 import os
 import socket
 import stat
@@ -28,6 +29,7 @@ ACCEPTS_A_TURN = 64  # then other sockets have their turn
 ANY_HOST = ("0.0.0.0", "::")
 NO_SUCH_ADDRESS = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 REST_S = 0.1  # after running out: connections end meanwhile (trio rests as long)
+TOLD_EVERY_S = 10.0  # that it has run out; it comes and goes with each connection
 
 
 class ListenError(LoadBalancerError):
@@ -230,6 +232,7 @@ class Listener:
         self._turn_away = turn_away
         self._is_ours = is_ours
         self._rest: asyncio.TimerHandle | None = None
+        self._told_at = -math.inf  # that it has run out, on the loop's clock
         self.address = address_of(sock)  # also when it is closed
         self._file = SocketFile(self.address.path) if is_ours and isinstance(self.address, UnixAddress) else None
         loop.add_reader(sock.fileno(), self._accept)
@@ -262,7 +265,10 @@ class Listener:
 
     def _take_a_rest(self, error: OSError) -> None:
         """The backlog keeps new clients meanwhile; without a rest the loop would spin."""
-        log.warning("cannot accept on %s: %s; trying again in %g s", self.address, error.strerror, REST_S)
+        now = self._loop.time()
+        if now - self._told_at >= TOLD_EVERY_S:
+            self._told_at = now
+            log.warning("cannot accept on %s: %s; clients wait until others leave", self.address, error.strerror)
         self._loop.remove_reader(self._sock.fileno())
         self._rest = self._loop.call_later(REST_S, self._resume)
 

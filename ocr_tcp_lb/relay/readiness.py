@@ -27,7 +27,7 @@ Buffer = bytes | memoryview
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 ONE_WAIT: Final = (None,)  # what a coroutine yields to its driver; a generator for it would cost 0.05 us more
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger {on, 0 seconds}
-_unread: Final = array("i", [0])
+_count: Final = array("i", [0])
 
 
 class Fires:
@@ -147,8 +147,16 @@ class Channel(Watched):
 
     def unread_bytes(self) -> int:
         """How many bytes wait in the kernel to be read; 0.6 us."""
-        fcntl.ioctl(self.fd, termios.FIONREAD, _unread)
-        return _unread[0]
+        fcntl.ioctl(self.fd, termios.FIONREAD, _count)
+        return _count[0]
+
+    def unsent_bytes(self) -> int:
+        """How many of the bytes that our kernel took the other side's has not acknowledged; 0.6 us.
+
+        After a reset it stays what it was. Of a unix socket it is the memory that is taken.
+        """
+        fcntl.ioctl(self.fd, termios.TIOCOUTQ, _count)  # SIOCOUTQ
+        return _count[0]
 
     def presume_empty(self) -> None:
         """What was there was read: take the socket for empty until the poller reports more.

@@ -4,7 +4,7 @@ import time
 
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.client import Client
-from ocr_tcp_lb.relay.failures import ClientGone, Refusal, SourceBroke
+from ocr_tcp_lb.relay.failures import ClientGone, Refusal
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.tunnel import Tunnel
@@ -104,7 +104,7 @@ async def carry(tunnel: Tunnel, client: Client) -> None:
     try:
         while not tunnel.step():
             await client.wakeup
-    except SourceBroke:
-        pass
+        while not tunnel.is_heard():
+            await client.wakeup
     finally:
         tunnel.close()

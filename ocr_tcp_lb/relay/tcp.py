@@ -19,7 +19,7 @@ from ocr_tcp_lb.relay.waiting import obtain
 
 log = logging.getLogger(__name__)
 
-ABRUPT_S = 1.0  # no server gives up a client that is silent so soon
+ABRUPT_S = 1.0  # no server gives up a client that is silent, or sends a head slowly, so soon
 
 
 class TcpSession:
@@ -106,6 +106,7 @@ class TcpSession:
             await carry(tunnel, client)
         finally:
             connection.channel.close()
+            client.close()  # as the tunnel has left it: a stream that was whole is not to be reset
             record.bytes_in, record.bytes_out = tunnel.bytes_in, tunnel.bytes_out
             if tunnel.idled_out:
                 record.ending = "idle_timeout"
@@ -114,14 +115,14 @@ class TcpSession:
         return self._judge(tunnel)
 
     def _judge(self, tunnel: Tunnel) -> Outcome:
-        """What came of it: a backend that said nothing is not fast, and if it was the one to end it is broken."""
-        record = self._record
+        """What came of it: a backend that said nothing is not fast, and if it was the one to end it may be broken."""
+        record, end = self._record, tunnel.first_end
         if tunnel.bytes_out:
             return Outcome.SERVED
-        if tunnel.ended_by not in (None, self._client.channel):
-            if not tunnel.bytes_in and time.monotonic() - record.connected >= ABRUPT_S:
-                return Outcome.CLIENT_LEFT  # the client said nothing either, and was given up
+        if end is not None and end.side is not self._client.channel:
+            if end.in_order and end.at - record.connected >= ABRUPT_S:
+                return Outcome.CLIENT_LEFT  # the client said nothing, or not enough, and was given up
             record.ending = "backend_broke"
-            return Outcome.BROKE
+            return Outcome.HUNG_UP if end.in_order and tunnel.bytes_in else Outcome.BROKE
         has_listened = tunnel.bytes_in and record.ending == "ok"  # as a collector of logs does
         return Outcome.CLIENT_ERROR if has_listened else Outcome.CLIENT_LEFT  # well, but nothing is known of its speed

@@ -140,7 +140,7 @@ OPTIONS: tuple[Option, ...] = (
         "policy",
         choice(*get_args(PolicyName)),
         "Who serves next",
-        "how a backend is chosen; in TCP mode queue needs limits that are told, else it is least-outstanding",
+        "how a backend is chosen; in TCP mode queue is least-outstanding",
         "policy",
         commands=_EVERY,
     ),

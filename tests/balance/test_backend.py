@@ -31,6 +31,7 @@ def test_only_a_good_reply_teaches_a_speed(outcome: Outcome) -> None:
         (Outcome.SERVER_ERROR, 0, 1),
         (Outcome.CONNECT_FAILED, 0, 1),
         (Outcome.BROKE, 0, 1),
+        (Outcome.HUNG_UP, 0, 1),
         (Outcome.SILENT, 0, 1),
         (Outcome.CLIENT_LEFT, 0, 0),
         (Outcome.STALE, 0, 0),

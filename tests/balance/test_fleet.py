@@ -1,5 +1,6 @@
 import math
 import time
+from collections import Counter
 
 import pytest
 
@@ -200,6 +201,54 @@ def test_a_break_after_the_proof_still_counts() -> None:
     assert lease.backend.health.state is State.UP
     world.settle(lease, Outcome.BROKE)
     assert lease.backend.health.state is State.EJECTED
+
+
+def stay(world: World) -> str:
+    """A request becomes a tunnel that takes no slot; return where it stays."""
+    ticket = world.ticket()
+    ticket.upgrades = True
+    lease = world.lease(ticket)
+    world.fleet.let_go(lease, world.now)
+    return lease.backend.name
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ((1, 1, 1), {"b1": 4, "b2": 4, "b3": 4}),
+        ((1, 2, 1), {"b1": 3, "b2": 6, "b3": 3}),
+        ((1, 0, 1), {"b1": 6, "b3": 6}),
+    ],
+    ids=["equal", "weighted", "reserve"],
+)
+def test_tunnels_are_shared_though_one_backend_is_faster(weights: tuple[float, ...], expected: dict[str, int]) -> None:
+    world = World(*specs(*weights))
+    for name, service_s in (("b1", 0.03), ("b2", 0.2), ("b3", 0.2)):
+        teach(world, name, service_s)
+    assert Counter(stay(world) for _ in range(12)) == expected
+
+
+def test_a_tunnel_goes_where_a_slot_is_free() -> None:
+    world = World(*specs(1, 1))
+    names = [stay(world), stay(world)]
+    ticket = world.lease()
+    other = next(name for name in names if name != ticket.backend.name)
+    assert [stay(world) for _ in range(3)] == [other] * 3
+
+
+def test_a_tunnel_does_not_pass_who_waits() -> None:
+    world = World(*specs(1, 1, concurrency=1))
+    leases = [world.lease(), world.lease()]
+    ticket, late = world.wait(), world.ticket()
+    late.upgrades = True
+    world.wait(late)
+    assert [grant.ticket for lease in leases for grant in world.settle(lease)] == [ticket, late]
+
+
+def test_a_tunnel_has_the_reserve_when_nobody_else_is_there() -> None:
+    world = World(*specs(1, 0, 0))
+    world.fleet.drain(world.backend("b1"), world.now)
+    assert {stay(world) for _ in range(2)} == {"b2", "b3"}
 
 
 def test_a_waiting_retry_is_let_go_when_its_last_untried_backend_falls() -> None:
@@ -585,6 +634,17 @@ def test_a_trial_that_goes_on_for_long_is_passed_when_the_backend_has_proved_wel
     assert trial.backend.health.state is State.UP
     world.settle(trial, Outcome.BROKE)
     assert trial.backend.health.state is State.UP, "the end of it speaks for another era"
+
+
+def test_an_attempt_that_goes_on_well_forgives_errors_as_a_good_reply_does() -> None:
+    world = World(*specs(1, 1), policy="least-outstanding")
+    for _ in range(3):
+        world.fail("b1", *[Outcome.HUNG_UP] * 4)
+        world.fleet.drain(world.backend("b2"), world.now)
+        lease = world.lease()
+        world.fleet.undrain(world.backend("b2"), world.now)
+        world.fleet.prove(lease, world.now)
+    assert world.backend("b1").health.state is State.UP
 
 
 def test_a_late_proof_says_nothing_about_a_backend_that_has_failed_since() -> None:

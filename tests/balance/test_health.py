@@ -74,6 +74,7 @@ def test_each_event_leads_where_it_should(state: State, event: Event) -> None:
         (Outcome.SERVER_ERROR, Event.ERRED),
         (Outcome.CONNECT_FAILED, Event.REFUSED),
         (Outcome.BROKE, Event.FAILED),
+        (Outcome.HUNG_UP, Event.ERRED),
         (Outcome.SILENT, Event.FAILED),
         (Outcome.CLIENT_LEFT, Event.NOTHING),
         (Outcome.STALE, Event.NOTHING),
@@ -83,9 +84,10 @@ def test_each_outcome_is_one_event(outcome: Outcome, event: Event) -> None:
     assert Health().note(outcome) is event
 
 
-def test_two_errors_in_a_row_are_a_failure() -> None:
+@pytest.mark.parametrize(("outcome", "most"), [(Outcome.SERVER_ERROR, 1), (Outcome.HUNG_UP, 4)])
+def test_errors_in_a_row_are_a_failure(outcome: Outcome, most: int) -> None:
     health = Health()
-    assert [health.note(Outcome.SERVER_ERROR) for _ in range(2)] == [Event.ERRED, Event.FAILED]
+    assert [health.note(outcome) for _ in range(most + 1)] == [*[Event.ERRED] * most, Event.FAILED]
 
 
 def test_a_good_reply_between_two_errors_forgives_the_first() -> None:

@@ -36,6 +36,7 @@ def test_a_client_that_reads_slowly_does_not_count_against_the_backend() -> None
         (Outcome.SERVER_ERROR, True, 1),
         (Outcome.CONNECT_FAILED, True, 0),
         (Outcome.BROKE, True, 1),
+        (Outcome.HUNG_UP, True, 1),
         (Outcome.SILENT, True, 1),
         (Outcome.CLIENT_LEFT, False, 0),
         (Outcome.STALE, False, 0),

@@ -17,6 +17,7 @@ def told(world: World) -> list[str]:
     [
         ([Outcome.CONNECT_FAILED], "it could not be connected to"),
         ([Outcome.BROKE], "it broke a connection, or its reply was no HTTP"),
+        ([Outcome.HUNG_UP] * 5, "it closed connections in a row without a word"),
         ([Outcome.SERVER_ERROR, Outcome.SERVER_ERROR], "it answered requests in a row with errors"),
         ([Outcome.SILENT], "it did not answer in time"),
     ],

@@ -128,6 +128,7 @@ class World:
             mock.patch("ocr_tcp_lb.relay.session.log.exception", _fail),
             mock.patch("ocr_tcp_lb.relay.tcp.log.exception", _fail),
             mock.patch.object(Channel, "unread_bytes", lambda channel: channel.sock.unread_bytes()),
+            mock.patch.object(Channel, "unsent_bytes", lambda channel: channel.sock.unsent_bytes()),
             mock.patch("ocr_tcp_lb.relay.splice.Pipe", self.new_pipe),
             mock.patch("ocr_tcp_lb.relay.upload.SMALLEST_BYTES", 100),
             mock.patch("ocr_tcp_lb.balance.hedge.LEAST_S", 0.01),  # else hardly anything would be hedged

@@ -250,6 +250,9 @@ class Socket:
     def unread_bytes(self) -> int:
         return len(self._received)
 
+    def unsent_bytes(self) -> int:
+        return self._chance.choice((0, 0, 5))  # acknowledgements may be on their way
+
     @property
     def is_writable(self) -> bool:
         if self._is_dead:

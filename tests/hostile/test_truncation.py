@@ -26,14 +26,18 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
 LARGE = 30_000_000
+SMALL_BUFFER = 16 * 1024  # of a receiver
+STORED = 300_000  # what a sender's kernel takes all the same
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-async def in_reply(house: House, request: bytes, begin: bytes, **config: object) -> tuple[Balancer, Peer, Peer]:
-    """A client that got the beginning of a reply."""
-    backend = house.backend()
+async def in_reply(
+    house: House, request: bytes, begin: bytes, *, buffer: int = 0, **config: object
+) -> tuple[Balancer, Peer, Peer]:
+    """A client that got the beginning of a reply; `buffer` is how much either side's kernel receives, if told."""
+    backend = house.backend(receive_buffer=buffer)
     lb = house.balancer([backend], **config)
-    client = await lb.client()
+    client = await lb.client(receive_buffer=buffer)
     await client.send(request)
     peer = await backend.accept()
     await peer.read_head()
@@ -42,11 +46,11 @@ async def in_reply(house: House, request: bytes, begin: bytes, **config: object)
     return lb, client, peer
 
 
-async def in_stream(house: House, **config: object) -> tuple[Balancer, Peer, Peer]:
+async def in_stream(house: House, *, buffer: int = 0, **config: object) -> tuple[Balancer, Peer, Peer]:
     """A client and a backend that speak to each other in TCP mode."""
-    backend = house.backend()
+    backend = house.backend(receive_buffer=buffer)
     lb = house.balancer([backend], mode="tcp", **config)
-    client = await lb.client()
+    client = await lb.client(receive_buffer=buffer)
     await client.send(b"hello")
     peer = await backend.accept()
     assert await peer.read(5) == b"hello"
@@ -151,7 +155,75 @@ async def test_half_closed_stream_is_cut_in_its_other_half_only(house: House) ->
     assert await client.read_to_end() == (b"", "reset"), "this one was not"
 
 
+async def speaking(house: House, mode: str, *, buffer: int = 0, **config: object) -> tuple[Balancer, Peer, Peer]:
+    """A client and a backend that speak to each other, in either mode."""
+    if mode == "tcp":
+        return await in_stream(house, buffer=buffer, **config)
+    return await in_reply(house, UPGRADE, SWITCHING, buffer=buffer, **config)
+
+
+@pytest.mark.parametrize("cut", ["idle", "end of the balancer"])
+@pytest.mark.parametrize("speaker", ["client", "backend"])
+@pytest.mark.parametrize("mode", ["tcp", "tunnel"])
+async def test_stream_that_was_whole_outlives_the_other_half(house: House, mode: str, speaker: str, cut: str) -> None:
+    """All of it is in the kernel's send buffer, where a reset would destroy it."""
+    idle_s = 0.1 if cut == "idle" else 60.0
+    lb, client, peer = await speaking(house, mode, buffer=SMALL_BUFFER, timeouts=Timeouts(idle_s=idle_s))
+    one, other = (client, peer) if speaker == "client" else (peer, client)
+    await one.send(pattern(STORED))
+    one.finish()
+    if cut != "idle":
+        for _ in range(200):  # so that the balancer has passed on the end
+            await asyncio.sleep(0)
+        assert lb.server.cut_off() == 1
+    await lb.record()
+    assert await one.read_to_end() == (b"", "reset"), "this half was cut"
+    assert await other.read_to_end() == (pattern(STORED), "end")
+
+
 # What one side said before it broke off
+
+
+async def broken_off(house: House, mode: str, speaker: str, **config: object) -> tuple[Balancer, Peer]:
+    """Somebody to whom much was said by a side that has broken off since; and nothing of it was read yet."""
+    lb, client, peer = await speaking(house, mode, buffer=SMALL_BUFFER, **config)
+    one, other = (client, peer) if speaker == "client" else (peer, client)
+    await one.send(pattern(STORED))
+    for _ in range(200):  # so that the balancer has passed it on, and then sees the reset
+        await asyncio.sleep(0)
+    one.reset()
+    for _ in range(200):
+        await asyncio.sleep(0)
+    return lb, other
+
+
+@pytest.mark.parametrize("speaker", ["client", "backend"])
+@pytest.mark.parametrize("mode", ["tcp", "tunnel"])
+async def test_last_words_wait_for_whoever_reads_them_late(house: House, mode: str, speaker: str) -> None:
+    lb, other = await broken_off(house, mode, speaker)
+    assert not lb.records
+    assert await other.read_to_end() == (pattern(STORED), "reset")
+
+
+async def test_last_words_wait_no_longer_than_the_idle_timeout(house: House) -> None:
+    lb, other = await broken_off(house, "tcp", "backend", timeouts=Timeouts(idle_s=0.2))
+    assert (await lb.record()).ending == "backend_broke"
+    got, ending = await other.read_to_end()
+    assert (len(got) < STORED, ending) == (True, "reset")
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+async def test_last_words_do_not_wait_for_who_has_left(house: House, how: str) -> None:
+    lb, other = await broken_off(house, "tcp", "backend")
+    getattr(other, how)()
+    assert (await lb.record()).ending == "backend_broke"
+
+
+async def test_last_words_do_not_delay_the_balancers_end(house: House) -> None:
+    lb, other = await broken_off(house, "tcp", "backend")
+    assert await lb.server.drain(60.0) == 0
+    assert (await lb.record()).ending == "backend_broke"
+    assert (await other.read_to_end())[1] == "reset"
 
 
 @pytest.mark.parametrize("size", [5, 30_000])

@@ -162,7 +162,22 @@ async def test_running_out_of_descriptors_is_survived_without_spinning(
     guest = await door.knock()
     await until(lambda: len(door.welcomed) == 1)
     assert sock.asked <= 5, "it rests between two tries"
-    assert "cannot accept on 127.0.0.1" in caplog.text
+    (warning,) = caplog.records
+    assert warning.getMessage().startswith("cannot accept on 127.0.0.1")
+    guest.close()
+    door.close()
+
+
+async def test_outage_that_goes_on_is_told_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(listener_module, "REST_S", 0.0)
+    monkeypatch.setattr(listener_module, "TOLD_EVERY_S", 0.0)
+    sock = Exhausted(open_listeners([LOCALHOST])[0], errno.EMFILE, times=3)
+    door = Door(sock=sock)  # type: ignore[arg-type]
+    guest = await door.knock()
+    await until(lambda: len(door.welcomed) == 1)
+    assert len(caplog.records) == 3
     guest.close()
     door.close()
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from ocr_tcp_lb.balance.health import State
 from ocr_tcp_lb.config import BackendConfig, QueueConfig, Timeouts
 from ocr_tcp_lb.relay import tcp as tcp_module
 
-from .support import Balancer, House, Peer, pattern, until
+from .support import Balancer, House, Peer, ScriptedBackend, pattern, until
 
 
 async def test_connection_is_passed_on_as_it_is(house: House) -> None:
@@ -66,6 +67,21 @@ async def test_connections_wait_for_told_limits_only(house: House) -> None:
     assert (lb.in_flight(), lb.waiting) == (6, 0)
     for end in (*clients, *accepted):
         end.close()
+
+
+async def test_how_long_clients_stay_says_nothing_of_their_backend(house: House) -> None:
+    backends = [house.backend(), house.backend()]
+    lb = house.balancer([one.config(f"b{n}", concurrency=4) for n, one in enumerate(backends)], mode="tcp")
+    for member, mean_s in zip(lb.hub.fleet.backends, (0.05, 6.0), strict=True):
+        for _ in range(40):
+            member.service.learn(mean_s, time.monotonic())
+        lb.hub.adopt(member, replace(lb.hub.upstreams[member].config))  # so that the fleet looks at it
+    clients = [await lb.client() for _ in range(8)]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert (lb.in_flight(), lb.waiting) == (8, 0)
+    for client in clients:
+        client.close()
 
 
 async def test_connections_are_balanced(house: House) -> None:
@@ -151,6 +167,74 @@ async def test_backend_that_ends_without_a_word_is_broken_and_not_fast(house: Ho
     assert (member.served, member.failed) == (0, 1)
 
 
+@pytest.mark.parametrize("first", [b"GET", b""], ids=["asked", "silent"])
+async def test_backend_that_gives_up_a_client_in_order_is_neither_broken_nor_fast(
+    house: House, monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
+    """As servers do whose client does not send the rest of its head."""
+    monkeypatch.setattr(tcp_module, "ABRUPT_S", 0.0)
+    lb, client, peer = await talking(house, first)
+    peer.close()
+    assert await client.ended()
+    client.close()
+    assert (await lb.record()).ending == "ok"
+    (member,) = lb.hub.fleet.backends
+    assert (member.served, member.failed) == (0, 0)
+
+
+async def test_time_that_the_client_takes_to_close_makes_a_backend_no_more_patient(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_module, "ABRUPT_S", 0.05)
+    lb, client, peer = await talking(house, b"hello")
+    peer.close()
+    assert await client.ended()
+    await asyncio.sleep(0.06)
+    client.close()
+    assert (await lb.record()).ending == "backend_broke"
+
+
+async def call(lb: Balancer, backend: ScriptedBackend, how: str) -> None:
+    """A client says something; the backend ends it in some way."""
+    client = await lb.client()
+    await client.send(b"hello")
+    peer = await backend.accept()
+    assert await peer.read(5) == b"hello"
+    if how == "answer":
+        await peer.send(b"welcome")
+        assert await client.read(7) == b"welcome"
+    ended = len(lb.records)
+    (peer.reset if how == "reset" else peer.close)()
+    await client.read_to_end()
+    client.close()
+    await lb.record(ended)
+
+
+async def test_clients_that_are_hung_up_on_eject_nobody_while_others_are_served(house: House) -> None:
+    """A scanner asks for a host that nginx does not know (`return 444`)."""
+    backend = house.backend()
+    spare = BackendConfig("spare", "127.0.0.1", free_port(), weight=0)
+    lb = house.balancer([backend, spare], mode="tcp")
+    for _ in range(3):
+        for _ in range(4):
+            await call(lb, backend, "close")
+        await call(lb, backend, "answer")
+    assert lb.hub.fleet.backends[0].health.ejections == 0
+
+
+@pytest.mark.parametrize(("how", "calls"), [("close", 5), ("reset", 1)])
+async def test_backend_that_hangs_up_on_everybody_is_ejected(house: House, how: str, calls: int) -> None:
+    """As a proxy before a dead service does."""
+    backend = house.backend()
+    spare = BackendConfig("spare", "127.0.0.1", free_port(), weight=0)
+    lb = house.balancer([backend, spare], mode="tcp")
+    health = lb.hub.fleet.backends[0].health
+    for _ in range(calls):
+        assert health.state is State.UP
+        await call(lb, backend, how)
+    assert health.state is State.EJECTED
+
+
 async def test_backend_that_only_listens_is_served_to_its_clients_end(house: House) -> None:
     lb, client, peer = await talking(house, b"a line for the log")
     client.finish()
@@ -170,19 +254,6 @@ async def test_connection_on_which_nothing_is_said_tells_nothing_of_its_backend(
     assert (await lb.record()).ending == "ok"
     (member,) = lb.hub.fleet.backends
     assert (member.served, member.failed, member.service.mean_s) == (0, 0, 0.0)
-
-
-async def test_backend_that_gives_up_a_silent_client_is_neither_broken_nor_fast(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tcp_module, "ABRUPT_S", 0.0)
-    lb, client, peer = await talking(house, b"")
-    peer.close()
-    assert await client.ended()
-    client.close()
-    assert (await lb.record()).ending == "ok"
-    (member,) = lb.hub.fleet.backends
-    assert (member.served, member.failed) == (0, 0)
 
 
 async def test_client_that_breaks_off_frees_the_slot(house: House) -> None:

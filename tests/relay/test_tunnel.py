@@ -169,3 +169,17 @@ async def test_tunnels_that_stand_open_keep_nobody_out(house: House) -> None:
         peer.close()
     await until(lambda: not member.tunnels)
     assert {(await lb.record(number)).ending for number in range(11)} <= {"tunnel", "ok"}
+
+
+async def test_tunnels_do_not_pile_up_on_the_fastest_backend(house: House) -> None:
+    backends = [house.backend(), house.backend()]
+    for backend in backends:
+        backend.answer(lambda request: SWITCHING)
+    lb = house.balancer(backends)
+    for member, service_s in zip(lb.hub.fleet.backends, (0.01, 0.1), strict=True):
+        member.service.learn(service_s, time.monotonic())
+    for _ in range(6):
+        client = await lb.client()
+        await client.send(UPGRADE)
+        assert (await client.read_head()).status == 101
+    assert [member.tunnels for member in lb.hub.fleet.backends] == [3, 3]

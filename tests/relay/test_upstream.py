@@ -13,7 +13,7 @@ from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.relay import connecting
 from ocr_tcp_lb.relay.connecting import connect
-from ocr_tcp_lb.relay.failures import AttemptFailed
+from ocr_tcp_lb.relay.failures import AttemptFailed, Refusal
 from ocr_tcp_lb.relay.poller import LoopPoller
 from ocr_tcp_lb.relay.readiness import Channel, Wakeup
 from ocr_tcp_lb.relay.resolver import SocketAddress
@@ -133,6 +133,36 @@ async def test_connection_to_itself_is_a_refused_one(monkeypatch: pytest.MonkeyP
     )
     with pytest.raises(AttemptFailed, match="Connection refused"):
         await opened(upstream)
+
+
+class Unassigned(socket.socket):
+    """Whatever it is to be connected to, no address or no port can be assigned to it."""
+
+    def connect_ex(self, address: object) -> int:
+        return errno.EADDRNOTAVAIL
+
+
+def unassigned(family: socket.AddressFamily) -> socket.socket:
+    sock = Unassigned(family)
+    sock.setblocking(False)
+    return sock
+
+
+async def test_running_out_of_ports_is_no_failure_of_the_backend(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connecting, "_new_socket", unassigned)
+    with pytest.raises(Refusal) as refused:
+        await opened(upstream_of(house.backend()))
+    assert (refused.value.code, refused.value.status, refused.value.retry_after_s) == ("out_of_ports", 503, 1)
+
+
+async def test_backend_that_no_address_of_this_machine_reaches_cannot_be_connected_to(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ::1 where there is no IPv6; `localhost` may mean it."""
+    monkeypatch.setattr(connecting, "_new_socket", unassigned)
+    monkeypatch.setattr(connecting, "_has_own_address_for", lambda family, address: False)
+    with pytest.raises(AttemptFailed, match="Cannot assign requested address"):
+        await opened(upstream_of(house.backend()))
 
 
 async def test_connect_that_takes_too_long_has_sent_nothing(house: House) -> None:
