@@ -136,6 +136,14 @@ async def test_byte_that_went_ahead_is_not_sent_again(house: House, answer: byte
     assert (await lb.record()).status == status
 
 
+async def test_byte_that_went_ahead_is_followed_by_no_end(house: House) -> None:
+    lb, client, _ = await in_computation(house)
+    client.finish()
+    client.received = await client.read(1)
+    lb.server.cut_off()
+    assert await client.read_to_end() == (b"H", "reset")
+
+
 async def test_half_closed_client_with_no_room_for_a_byte_gets_its_replies(house: House) -> None:
     backend = house.backend()
     lb = house.balancer([backend.config("b1", concurrency=1)])
