@@ -119,6 +119,7 @@ class Answer:
                 if not self._keep_from_client(reply, data):
                     self._begin(reply, data)
                 return b""
+            self._inbox = data  # kept if the interim reply finds nobody: then who is done must be heard
             self._pass_on_interim(reply)
         return data
 

@@ -247,6 +247,7 @@ class Attempt:
         channel = connection.channel
         client.allow(self._hub.timeouts.response_s)
         try:
+            answer.take_in(b"")  # what came along with an interim reply that found nobody
             while not client.expired and not self._hub.lets_go_of_ghosts:
                 answer.read()
                 if answer.reply is not None:  # the beginning of a long one, of which nobody reads the rest
