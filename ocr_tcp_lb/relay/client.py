@@ -49,6 +49,7 @@ class Client:
         "_endpoints",
         "_half_closed",
         "_hub",
+        "_looks_again",
         "address",
         "ahead",
         "channel",
@@ -72,6 +73,7 @@ class Client:
         self.counted_as: str | None = None  # the address in whose count of connections it stands
         self.ahead = 0  # how many bytes of the reply that comes next went out already, see `_sound_out`
         self._half_closed = False
+        self._looks_again = False  # a look is due
         self._endpoints: tuple[Endpoint | None, Endpoint | None] | None = None  # as a proxy said
 
     def __repr__(self) -> str:
@@ -145,6 +147,8 @@ class Client:
                 self._sound_out()
                 return
             self.inbox += bytes(scratch_view[:received])
+        if channel.readable:  # there is no room for more
+            self.notice_reset()
 
     def _sound_out(self) -> None:
         """The client has ended its sending half: find out whether it still reads.
@@ -178,8 +182,14 @@ class Client:
         self.look_again()
 
     def look_again(self) -> None:
-        """Fire the wake-up after a while, where nothing else might."""
-        self._hub.loop.call_later(LOOK_AGAIN_S, self.wakeup.fire)
+        """Fire the wake-up after a while, where nothing else might; one such look is due at a time."""
+        if not self._looks_again:
+            self._looks_again = True
+            self._hub.loop.call_later(LOOK_AGAIN_S, self._look)
+
+    def _look(self) -> None:
+        self._looks_again = False
+        self.wakeup.fire()
 
     def _ask_for_reset(self) -> None:
         error = self.channel.connection_error()
