@@ -125,13 +125,26 @@ class Attempt:
 
     async def _connect(self) -> BackendConnection:
         client = self._request.client
+
+        def has_expired() -> bool:
+            self._look_for_client()  # of who leaves now, nothing is to be sent
+            return client.expired
+
         client.allow(self._hub.timeouts.connect_s)
-        return await connect(self._upstream, client.wakeup, lambda: client.expired)
+        return await connect(self._upstream, client.wakeup, has_expired)
+
+    def _look_for_client(self) -> None:
+        """Notice a client that has left before its reply; not behind a body that is still to be read."""
+        client = self._request.client
+        if client.channel.readable and not self._request.upload.streams:
+            client.notice_departure()
 
     def _pump(self, connection: BackendConnection, answer: Answer) -> bool:
         """Move what can move, in both directions; True when the reply has ended, else the wake-up is set."""
         request, upload = self._request, self._request.upload
         more = False
+        if answer.reply is None:
+            self._look_for_client()
         if not upload.over and not self._deaf:
             streamed = upload.streams
             try:
@@ -146,8 +159,7 @@ class Attempt:
                 if streamed and request.lease is not None:
                     request.lease.granted_at = time.monotonic()  # the upload is the client's time, not the backend's
         if answer.reply is None:
-            if request.client.channel.readable and not upload.streams:
-                request.client.notice_departure()
+            self._look_for_client()
             answer.read()
         more = answer.pump(is_deaf=self._deaf) or more
         if not answer.is_delivered:
