@@ -9,6 +9,7 @@ import functools
 import ipaddress
 import socket
 import time
+from collections.abc import Callable
 
 from ocr_tcp_lb.config import plain_address
 from ocr_tcp_lb.relay.buffers import scratch_view
@@ -58,6 +59,7 @@ class Client:
         "expired",
         "hop",
         "inbox",
+        "on_hang_up",
         "wakeup",
     )
 
@@ -71,6 +73,7 @@ class Client:
         self.deadline = NEVER
         self.expired = False
         self.counted_as: str | None = None  # the address in whose count of connections it stands
+        self.on_hang_up: Callable[[Client], None] | None = None  # told when the connection is closed
         self.ahead = 0  # how many bytes of the reply that comes next went out already, see `_sound_out`
         self._half_closed = False
         self._looks_again = False  # a look is due
@@ -197,18 +200,21 @@ class Client:
             raise ClientGone(str(error))
 
     def break_off(self) -> None:
-        """Close the socket with a reset, so that a reply which was cut short can't pass for one that ended.
-
-        The deadline is watched on, for the sake of a ghost, until `close`.
-        """
+        """Hang up with a reset, so that a reply which was cut short can't pass for one that ended."""
         if not self.channel.is_closed:
             self.channel.reset_on_close()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the socket; the deadline is watched on, for the sake of a ghost, until `close`. Safe to call twice."""
         self.channel.close()
+        if self.on_hang_up is not None:
+            self.on_hang_up(self)
 
     def close(self) -> None:
         """Close the connection; safe to call twice."""
         self._hub.deadlines.release(self)
-        self.channel.close()
+        self.hang_up()
 
     def hurry(self) -> None:
         """The balancer is draining: whoever waits for a next request, or for a ghost, looks up and ends."""

@@ -157,7 +157,7 @@ class Exchange:
         if (self._record.answered or self._client.ahead) and not self._record.ended:
             self._client.break_off()
         else:
-            self._client.channel.close()
+            self._client.hang_up()
 
     def _attempt(self, request: Request, claim: Claim, lease: Lease) -> Attempt | HedgedAttempt:
         hub, upstream = self._hub, self._hub.upstream_of(lease.backend)
