@@ -42,7 +42,7 @@ class Attempt:
     _connection: BackendConnection | None = None
     _answer: Answer | None = None
     _deaf = False  # the backend takes no more of the request; its reply may still come
-    _progress: tuple[int, int, int, bool] | None = None  # what had moved when the deadline was last set
+    _progress: tuple[int, int, int, bool, bool] | None = None  # what had moved when the deadline was last set
 
     def __init__(self, hub: Hub, request: Request, upstream: Upstream) -> None:
         self._hub = hub
@@ -187,25 +187,32 @@ class Attempt:
         if not self._deaf and upload.is_blocked_by_backend:
             connection.channel.want_write()
 
+    @property
+    def _waits_for_body(self) -> bool:
+        """Whether more of the request is to come, and the client is the one who must send it."""
+        upload = self._request.upload
+        return upload.streams and not self._deaf and not upload.is_blocked_by_backend
+
     def _set_deadline(self, answer: Answer) -> None:
         """Renew the deadline whenever bytes have moved since it was set, or another side is waited for."""
-        upload = self._request.upload
-        progress = (upload.bytes_sent, answer.taken, answer.moved, answer.is_blocked_by_client)
+        upload, waits_for_body = self._request.upload, self._waits_for_body
+        progress = (upload.bytes_sent, answer.taken, answer.moved, answer.is_blocked_by_client, waits_for_body)
         if progress == self._progress:
             return
         self._progress = progress
         timeouts = self._hub.timeouts
         has_request = upload.over or self._deaf or answer.reply is not None
-        waits_for_backend = has_request and not answer.is_blocked_by_client
+        waits_for_backend = has_request and not (waits_for_body or answer.is_blocked_by_client)
         self._request.client.allow(timeouts.response_s if waits_for_backend else timeouts.idle_s)
 
     def _time_is_up(self, answer: Answer) -> None:
-        upload = self._request.upload
         if answer.reply is not None:
             if answer.is_blocked_by_client:
                 raise ClientGone("the client does not read its reply")
+            if self._waits_for_body:
+                raise ClientGone("the rest of the request's body did not arrive in time")
             raise ReplyBroken("the backend fell silent inside its reply")
-        if upload.streams and not upload.is_blocked_by_backend:
+        if self._waits_for_body:
             raise RequestError(408, "body_timeout", "the request's body did not arrive in time")
         raise self._silent()
 

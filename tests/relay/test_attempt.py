@@ -506,6 +506,22 @@ async def test_backend_that_falls_silent_inside_its_reply_breaks_it_off(house: H
     assert ending == "reset"
 
 
+async def test_client_that_stalls_its_upload_inside_the_reply_is_given_up(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], limits=SMALL_BUFFER, timeouts=Timeouts(idle_s=0.05))
+    client = await lb.client()
+    await client.send(post(pattern(200_000))[:100_000])
+    peer = await backend.accept()
+    await peer.read_head()
+    await peer.send(CHUNKED_HEAD + b"3\r\nabc\r\n")
+    rest, ending = await client.read_to_end()
+    assert rest.endswith(b"3\r\nabc\r\n")
+    assert ending == "reset"
+    record = await lb.record()
+    assert (record.ending, record.status) == ("client_left", 200)
+    assert lb.hub.fleet.backends[0].failed == 0
+
+
 async def test_client_that_does_not_read_is_given_up(house: House) -> None:
     backend = house.backend()
     lb = house.balancer([backend], timeouts=Timeouts(idle_s=0.05))
