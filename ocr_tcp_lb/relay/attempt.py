@@ -157,6 +157,7 @@ class Attempt:
             if upload.over:
                 request.client.inbox += upload.take_surplus()
                 if streamed and request.lease is not None:
+                    answer.wait_for_backend()
                     request.lease.granted_at = time.monotonic()  # the upload is the client's time, not the backend's
         if answer.reply is None:
             self._look_for_client()
@@ -200,10 +201,21 @@ class Attempt:
         if progress == self._progress:
             return
         self._progress = progress
+        if upload.streams:
+            self._tell_whose_turn_it_is(answer)
         timeouts = self._hub.timeouts
         has_request = upload.over or self._deaf or answer.reply is not None
         waits_for_backend = has_request and not (waits_for_body or answer.is_blocked_by_client)
         self._request.client.allow(timeouts.response_s if waits_for_backend else timeouts.idle_s)
+
+    def _tell_whose_turn_it_is(self, answer: Answer) -> None:
+        """What the upload takes is the client's time, but not while the backend takes nothing of it, or must invite."""
+        request = self._request
+        is_invited = not request.passes_expectation or answer.taken or request.upload.bytes_taken
+        if self._waits_for_body and is_invited:
+            answer.wait_for_client()
+        else:
+            answer.wait_for_backend()
 
     def _time_is_up(self, answer: Answer) -> None:
         if answer.reply is not None:
