@@ -121,6 +121,7 @@ class Answer:
                 if not self._keep_from_client(reply, data):
                     self._begin(reply, data)
                 return b""
+            self._inbox = data  # kept if the interim reply finds nobody: then who is done must be heard
             self._pass_on_interim(reply)
         return data
 
@@ -183,6 +184,7 @@ class Answer:
             and not request.upload.streams
             and not self._hub.is_draining
         )
+        self.wait_for_backend()
         answered_at = time.monotonic()
         if request.lease is not None:
             request.lease.answered_at = answered_at  # now and not at the end: others are weighed by it meanwhile
@@ -207,15 +209,16 @@ class Answer:
             self._begin_download(reply, dechunk).begin(prelude, data, sent)
             if reply.status != SWITCHING_PROTOCOLS:
                 self.go_on()
-                self._prove_soon(reply)
+                if reply.status < FIRST_SERVER_ERROR:
+                    self._prove_soon()
         request.client.ahead = 0
         request.record.answered = answered_at
         request.record.status = reply.status
 
-    def _prove_soon(self, reply: ReplyHead) -> None:
-        """A trial must not keep others away for as long as a long reply takes."""
+    def _prove_soon(self) -> None:
+        """A trial must not keep others away for as long as a long reply takes, or its client."""
         lease = self._request.lease
-        if lease is not None and reply.status < FIRST_SERVER_ERROR and lease.backend.health.state is State.TRIAL:
+        if self._proof is None and lease is not None and lease.backend.health.state is State.TRIAL:
             self._proof = self._hub.prove_after_a_while(lease)
 
     def _further_fields(self, reply: ReplyHead, now: float) -> bytes:
@@ -270,14 +273,28 @@ class Answer:
             self._long = self._request.lease
             self._hub.begin_reply(self._long)
 
-    def close(self) -> None:
-        """Give up what is held; safe at any time."""
+    def wait_for_client(self) -> None:
+        """Before the reply, the client is to send more: that is no silence, and others need not wait for the trial."""
+        if self.reply is None and self._held is None:
+            self.go_on()
+            self._prove_soon()
+
+    def wait_for_backend(self) -> None:
+        """Before the reply, it is the backend's turn again."""
+        if self.reply is None and self._held is None:
+            self._take_back()
+
+    def _take_back(self) -> None:
         if self._proof is not None:
             self._proof.cancel()
             self._proof = None
         if self._long is not None:
             self._hub.end_reply(self._long)
             self._long = None
+
+    def close(self) -> None:
+        """Give up what is held; safe at any time."""
+        self._take_back()
         if self._download is not None:
             self._download.close()
         if self._held is not None:

@@ -43,7 +43,7 @@ class Attempt:
     _connection: BackendConnection | None = None
     _answer: Answer | None = None
     _deaf = False  # the backend takes no more of the request; its reply may still come
-    _progress: tuple[int, int, int, bool] | None = None  # what had moved when the deadline was last set
+    _progress: tuple[int, int, int, bool, bool] | None = None  # what had moved when the deadline was last set
 
     def __init__(self, hub: Hub, request: Request, upstream: Upstream) -> None:
         self._hub = hub
@@ -127,13 +127,26 @@ class Attempt:
 
     async def _connect(self) -> BackendConnection:
         client = self._request.client
+
+        def has_expired() -> bool:
+            self._look_for_client()  # of who leaves now, nothing is to be sent
+            return client.expired
+
         client.allow(self._hub.timeouts.connect_s)
-        return await connect(self._upstream, client.wakeup, lambda: client.expired)
+        return await connect(self._upstream, client.wakeup, has_expired)
+
+    def _look_for_client(self) -> None:
+        """Notice a client that has left before its reply; not behind a body that is still to be read."""
+        client = self._request.client
+        if client.channel.readable and not self._request.upload.streams:
+            client.notice_departure()
 
     def _pump(self, connection: BackendConnection, answer: Answer) -> bool:
         """Move what can move, in both directions; True when the reply has ended, else the wake-up is set."""
         request, upload = self._request, self._request.upload
         more = False
+        if answer.reply is None:
+            self._look_for_client()
         if not upload.over and not self._deaf:
             streamed = upload.streams
             try:
@@ -146,10 +159,10 @@ class Attempt:
             if upload.over:
                 request.client.inbox += upload.take_surplus()
                 if streamed and request.lease is not None:
+                    answer.wait_for_backend()
                     request.lease.granted_at = time.monotonic()  # the upload is the client's time, not the backend's
         if answer.reply is None:
-            if request.client.channel.readable and not upload.streams:
-                request.client.notice_departure()
+            self._look_for_client()
             answer.read()
         more = answer.pump(is_deaf=self._deaf) or more
         if not answer.is_delivered:
@@ -177,29 +190,48 @@ class Attempt:
         if not self._deaf and upload.is_blocked_by_backend:
             connection.channel.want_write()
 
+    @property
+    def _waits_for_body(self) -> bool:
+        """Whether more of the request is to come, and the client is the one who must send it."""
+        upload = self._request.upload
+        return upload.streams and not self._deaf and not upload.is_blocked_by_backend
+
     def _set_deadline(self, answer: Answer) -> None:
         """Renew the deadline whenever bytes have moved since it was set, or another side is waited for."""
-        upload = self._request.upload
-        progress = (upload.bytes_sent, answer.taken, answer.moved, answer.is_blocked_by_client)
+        upload, waits_for_body = self._request.upload, self._waits_for_body
+        progress = (upload.bytes_sent, answer.taken, answer.moved, answer.is_blocked_by_client, waits_for_body)
         if progress == self._progress:
             return
         self._progress = progress
+        if upload.streams:
+            self._tell_whose_turn_it_is(answer)
         timeouts = self._hub.timeouts
         if answer.is_blocked_by_client:
             self._readers.allow(timeouts.idle_s)
             return
-        waits_for_backend = upload.over or self._deaf or answer.reply is not None
+        has_request = upload.over or self._deaf or answer.reply is not None
+        waits_for_backend = has_request and not waits_for_body
         self._request.client.allow(timeouts.response_s if waits_for_backend else timeouts.idle_s)
 
+    def _tell_whose_turn_it_is(self, answer: Answer) -> None:
+        """What the upload takes is the client's time, but not while the backend takes nothing of it, or must invite."""
+        request = self._request
+        is_invited = not request.passes_expectation or answer.taken or request.upload.bytes_taken
+        if self._waits_for_body and is_invited:
+            answer.wait_for_client()
+        else:
+            answer.wait_for_backend()
+
     def _time_is_up(self, answer: Answer) -> None:
-        upload = self._request.upload
         if answer.reply is not None:
             if answer.is_blocked_by_client:
                 if self._readers.still_read(self._hub.timeouts.idle_s):
                     return
                 raise ClientGone("the client does not read its reply")
+            if self._waits_for_body:
+                raise ClientGone("the rest of the request's body did not arrive in time")
             raise ReplyBroken("the backend fell silent inside its reply")
-        if upload.streams and not upload.is_blocked_by_backend:
+        if self._waits_for_body:
             raise body_too_slow()
         raise self._silent()
 
@@ -253,6 +285,7 @@ class Attempt:
         channel = connection.channel
         client.allow(self._hub.timeouts.response_s)
         try:
+            answer.take_in(b"")  # what came along with an interim reply that found nobody
             while not client.expired and not self._hub.lets_go_of_ghosts:
                 answer.read()
                 if answer.reply is not None:  # the beginning of a long one, of which nobody reads the rest

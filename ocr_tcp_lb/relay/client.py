@@ -9,6 +9,7 @@ import functools
 import ipaddress
 import socket
 import time
+from collections.abc import Callable
 
 from ocr_tcp_lb.config import plain_address
 from ocr_tcp_lb.relay.buffers import scratch_view
@@ -49,6 +50,7 @@ class Client:
         "_endpoints",
         "_half_closed",
         "_hub",
+        "_looks_again",
         "address",
         "ahead",
         "channel",
@@ -57,6 +59,7 @@ class Client:
         "expired",
         "hop",
         "inbox",
+        "on_hang_up",
         "wakeup",
     )
 
@@ -70,8 +73,10 @@ class Client:
         self.deadline = NEVER
         self.expired = False
         self.counted_as: str | None = None  # the address in whose count of connections it stands
+        self.on_hang_up: Callable[[Client], None] | None = None  # told when the connection is closed
         self.ahead = 0  # how many bytes of the reply that comes next went out already, see `_sound_out`
         self._half_closed = False
+        self._looks_again = False  # a look is due
         self._endpoints: tuple[Endpoint | None, Endpoint | None] | None = None  # as a proxy said
 
     def __repr__(self) -> str:
@@ -145,6 +150,8 @@ class Client:
                 self._sound_out()
                 return
             self.inbox += bytes(scratch_view[:received])
+        if channel.readable:  # there is no room for more
+            self.notice_reset()
 
     def _sound_out(self) -> None:
         """The client has ended its sending half: find out whether it still reads.
@@ -178,8 +185,14 @@ class Client:
         self.look_again()
 
     def look_again(self) -> None:
-        """Fire the wake-up after a while, where nothing else might."""
-        self._hub.loop.call_later(LOOK_AGAIN_S, self.wakeup.fire)
+        """Fire the wake-up after a while, where nothing else might; one such look is due at a time."""
+        if not self._looks_again:
+            self._looks_again = True
+            self._hub.loop.call_later(LOOK_AGAIN_S, self._look)
+
+    def _look(self) -> None:
+        self._looks_again = False
+        self.wakeup.fire()
 
     def _ask_for_reset(self) -> None:
         error = self.channel.connection_error()
@@ -187,18 +200,21 @@ class Client:
             raise ClientGone(str(error))
 
     def break_off(self) -> None:
-        """Close the socket with a reset, so that a reply which was cut short can't pass for one that ended.
-
-        The deadline is watched on, for the sake of a ghost, until `close`.
-        """
+        """Hang up with a reset, so that a reply which was cut short can't pass for one that ended."""
         if not self.channel.is_closed:
             self.channel.reset_on_close()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the socket; the deadline is watched on, for the sake of a ghost, until `close`. Safe to call twice."""
         self.channel.close()
+        if self.on_hang_up is not None:
+            self.on_hang_up(self)
 
     def close(self) -> None:
         """Close the connection; safe to call twice."""
         self._hub.deadlines.release(self)
-        self.channel.close()
+        self.hang_up()
 
     def hurry(self) -> None:
         """The balancer is draining: whoever waits for a next request, or for a ghost, looks up and ends."""

@@ -156,10 +156,10 @@ class Exchange:
 
     def _cut_short(self) -> None:
         """Close the client's connection, in a way that tells a reply that did not end from one that did."""
-        if self._record.answered and not self._record.ended:
+        if (self._record.answered or self._client.ahead) and not self._record.ended:
             self._client.break_off()
         else:
-            self._client.channel.close()
+            self._client.hang_up()
 
     def _attempt(self, request: Request, claim: Claim, lease: Lease) -> Attempt | HedgedAttempt:
         hub, upstream = self._hub, self._hub.upstreams[lease.backend]

@@ -50,6 +50,7 @@ class Resolver:
             if has_expired():
                 raise self._failure("timed out")
             await wakeup
+        self._take(lookup)  # the wake-up may be another's, before the callbacks of this one have run
         error = lookup.exception()
         if isinstance(error, OSError):
             if self._addresses:
@@ -77,6 +78,8 @@ class Resolver:
         return self._lookup
 
     def _take(self, lookup: asyncio.Future[Found]) -> None:
+        if self._lookup is not lookup:
+            return  # taken already
         self._lookup = None
         if not lookup.cancelled() and lookup.exception() is None:
             self._keep([(family, address) for family, _, _, _, address in lookup.result()])

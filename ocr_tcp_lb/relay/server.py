@@ -30,6 +30,8 @@ class Server:
         self._hub = hub
         self._owns_files = owns_files
         self._clients: set[Client] = set()
+        self._ghosts: set[Client] = set()  # those of them whose connection is closed
+        self._on_hang_up = self._count_out  # one for all, or each client would take 64 bytes more
         self._turned_away: set[Client] = set()
         self._counts: Counter[str] = Counter()  # connections by address; kept only if they are limited
         self._all_gone = asyncio.Event()
@@ -44,13 +46,14 @@ class Server:
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return len(self._clients)
+        return len(self._clients) - len(self._ghosts)
 
     def _has_room(self) -> bool:
-        return len(self._clients) < self._hub.limits.connections
+        return self.connections < self._hub.limits.connections
 
     def _welcome(self, sock: socket.socket, address: str) -> None:
         client = Client(self._hub, sock, address)
+        client.on_hang_up = self._on_hang_up
         self._clients.add(client)
         introduces = must_introduce(self._hub, address)
         coroutine = self._introduce(client) if introduces else self._admit(client)
@@ -81,12 +84,19 @@ class Server:
             client.counted_as = client.address
         return self._session_type(self._hub, client).run()
 
+    def _count_out(self, client: Client) -> None:
+        """Its connection is closed, though its request may go on for a while: that takes no place from others."""
+        if client in self._clients:
+            self._ghosts.add(client)
+        address, client.counted_as = client.counted_as, None
+        if address is not None:
+            self._counts[address] -= 1
+            if not self._counts[address]:
+                del self._counts[address]
+
     def _leave(self, client: Client) -> None:
         self._clients.discard(client)
-        if client.counted_as is not None:
-            self._counts[client.counted_as] -= 1
-            if not self._counts[client.counted_as]:
-                del self._counts[client.counted_as]
+        self._ghosts.discard(client)
         if not self._clients:
             self._all_gone.set()
 

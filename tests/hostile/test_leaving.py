@@ -1,14 +1,19 @@
 """Clients that end their sending half, or leave, in every phase of an exchange."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from relay.support import GET, OK, Balancer, House, Peer, Stuffed, pattern, post, replaces_a_part, reply, until
+from relay.test_resolver import Names
 
 from ocr_tcp_lb.config import Limits, Timeouts
 from ocr_tcp_lb.relay import attempt
 from ocr_tcp_lb.relay.failures import ClientGone
+from ocr_tcp_lb.relay.hub import Hub
+from ocr_tcp_lb.relay.request import Request
+from ocr_tcp_lb.relay.upstream import Upstream
 
 from .steps import few_turns, in_computation
 
@@ -134,6 +139,14 @@ async def test_byte_that_went_ahead_is_not_sent_again(house: House, answer: byte
     assert got.body == body if body else b'"backend_broke"' in got.body
     assert await client.ended()
     assert (await lb.record()).status == status
+
+
+async def test_byte_that_went_ahead_is_followed_by_no_end(house: House) -> None:
+    lb, client, _ = await in_computation(house)
+    client.finish()
+    client.received = await client.read(1)
+    lb.server.cut_off()
+    assert await client.read_to_end() == (b"H", "reset")
 
 
 async def test_half_closed_client_with_no_room_for_a_byte_gets_its_replies(house: House) -> None:
@@ -285,3 +298,42 @@ async def test_client_that_leaves_before_a_retry_is_sent_leaves_no_ghost(
     await backends[1].accept()
     assert (await lb.record()).ending == "client_left"
     assert lb.in_flight() == 0
+
+
+async def test_client_that_leaves_while_its_backend_accepts_has_nothing_sent(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening_of = attempt.opening_of
+
+    def left_meanwhile(hub: Hub, request: Request, upstream: Upstream) -> bytes:
+        client.reset()
+        request.client.channel.readable = True  # as the poller tells in the same turn
+        return opening_of(hub, request, upstream)
+
+    monkeypatch.setattr(attempt, "opening_of", left_meanwhile)
+    backend = house.backend()
+    lb = house.balancer([backend])
+    client = await lb.client()
+    await client.send(post(b"image"))
+    peer = await backend.accept()
+    assert await peer.ended()
+    assert (await lb.record()).ending == "client_left"
+    assert lb.in_flight() == 0, "there is no ghost: the backend has no work"
+
+
+@pytest.mark.parametrize("leave", ["close", "reset"])
+async def test_client_that_leaves_while_a_name_is_looked_up_is_noticed(house: House, leave: str) -> None:
+    backend = house.backend()
+    lb = house.balancer([replace(backend.config("b1"), host="ocr.internal")])
+    names, resolver = Names(), lb.hub.upstreams["b1"].resolver
+    resolver._loop = names  # type: ignore[assignment]
+    client = await lb.client()
+    await client.send(post(b"image"))
+    await until(lambda: len(names.asked) == 1)
+    getattr(client, leave)()
+    async with asyncio.timeout(1):
+        assert (await lb.record()).ending == "client_left"
+    assert lb.in_flight() == 0
+    names.answer("127.0.0.1")
+    await until(lambda: resolver._lookup is None)
+    assert not backend.has_caller()

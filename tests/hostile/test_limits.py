@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from relay.support import GET, House, until
+from relay.support import GET, OK, House, until
 
 from ocr_tcp_lb.config import Limits, QueueConfig
 from ocr_tcp_lb.relay import server as server_module
@@ -39,6 +39,28 @@ async def test_refused_clients_of_one_address_take_no_places_from_others(house: 
         await client.send(GET)
         assert (await client.read_message()).status == (429 if number else 200)
     assert lb.server.connections == 1, "the refused ones linger outside of the limit"
+
+
+@pytest.mark.parametrize("limits", [Limits(connections=1), Limits(connections_per_client=1)])
+async def test_client_whose_ghost_keeps_a_slot_may_come_again(house: House, limits: Limits) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend.config("b1", concurrency=1)], limits=limits)
+    client = await lb.client()
+    await client.send(GET)
+    peer = await backend.accept()
+    await peer.read_message()
+    client.reset()
+    await until(lambda: lb.server.connections == 0)
+    assert lb.in_flight() == 1, "its backend computes on"
+    again = await lb.client()
+    await again.send(GET)
+    await until(lambda: lb.waiting == 1)
+    assert lb.server.connections == 1
+    await peer.send(OK)
+    backend.answer()
+    assert (await again.read_message()).status == 200
+    third = await lb.client()
+    assert (await third.read_message()).status in (429, 503), "it was counted out once"
 
 
 async def test_refused_clients_are_bounded_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

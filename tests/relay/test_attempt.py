@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from ocr_tcp_lb.balance.health import Health, State
 from ocr_tcp_lb.config import Limits, Timeouts
 from ocr_tcp_lb.relay.buffers import SLAB_BYTES
 
@@ -438,9 +439,7 @@ async def test_backend_that_breaks_off_during_the_upload_becomes_502(house: Hous
 async def test_slot_is_held_while_the_backend_computes_for_a_client_that_left(house: House) -> None:
     lb, client, peer, _ = await exchange(house, post(b"image"))
     client.close()
-    other = await lb.client()
-    await other.send(b"GET / HTT")
-    await until(lambda: lb.server.connections == 2)
+    await until(lambda: lb.server.connections == 0)
     assert lb.in_flight() == 1, "a synchronous worker computes on"
     await peer.send(reply(b"secret of the first"))
     record = await lb.record()
@@ -507,6 +506,22 @@ async def test_backend_that_falls_silent_inside_its_reply_breaks_it_off(house: H
     rest, ending = await client.read_to_end()
     assert rest.endswith(b"half")
     assert ending == "reset"
+
+
+async def test_client_that_stalls_its_upload_inside_the_reply_is_given_up(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], limits=SMALL_BUFFER, timeouts=Timeouts(idle_s=0.05))
+    client = await lb.client()
+    await client.send(post(pattern(200_000))[:100_000])
+    peer = await backend.accept()
+    await peer.read_head()
+    await peer.send(CHUNKED_HEAD + b"3\r\nabc\r\n")
+    rest, ending = await client.read_to_end()
+    assert rest.endswith(b"3\r\nabc\r\n")
+    assert ending == "reset"
+    record = await lb.record()
+    assert (record.ending, record.status) == ("client_left", 200)
+    assert lb.hub.fleet.backends[0].failed == 0
 
 
 async def test_client_that_does_not_read_is_given_up(house: House) -> None:
@@ -613,3 +628,82 @@ async def test_backend_of_a_slow_reply_is_not_taken_for_one_that_hangs(
     assert (await client.read_message()).body == pattern(1000)
     await until(lambda: lb.in_flight() == 0)
     assert lb.hub.fleet.backends[0].replying == 0
+
+
+# The upload is the client's time
+
+UPLOAD = pattern(200_000)
+
+
+async def test_backend_of_a_slow_upload_is_not_taken_for_one_that_hangs(house: House) -> None:
+    backends = house.backend(), house.backend()
+    lb = house.balancer(backends, limits=SMALL_BUFFER, policy="round-robin")
+    fleet, now = lb.hub.fleet, time.monotonic()
+    member = fleet.backends[0]
+    for one in fleet.backends:
+        one.service.learn(0.001, now)
+    client = await lb.client()
+    await client.send(post(UPLOAD)[:-1000])
+    peer = await backends[0].accept()
+    await until(lambda: member.replying == 1)
+    for later_s in (10, 20):
+        fleet.review(now + later_s)
+    assert not member.is_silent, "it waits for its client"
+    await client.send(UPLOAD[-1000:])
+    assert (await peer.read_message()).body == UPLOAD
+    for later_s in (30, 40):
+        fleet.review(now + later_s)
+    assert member.is_silent, "it has the request now"
+    await peer.send(OK)
+    assert (await client.read_message()).status == 200
+    await until(lambda: lb.in_flight() == 0)
+    assert member.replying == 0
+
+
+async def on_trial(house: House, monkeypatch: pytest.MonkeyPatch) -> tuple[Balancer, Health, Peer]:
+    """A client of a backend on trial, which is proven by what goes on for 50 ms."""
+    monkeypatch.setattr("ocr_tcp_lb.relay.hub.PROVEN_AFTER_S", 0.05)
+    lb = house.balancer([house.backend(receive_buffer=4096)], limits=SMALL_BUFFER)
+    (member,) = lb.hub.fleet.backends
+    for is_well in (False, True):
+        lb.hub.checked(member, is_well, 0.0)
+    assert member.health.state is State.TRIAL
+    return lb, member.health, await lb.client()
+
+
+async def test_trial_that_waits_for_its_client_keeps_nobody_away(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    lb, health, client = await on_trial(house, monkeypatch)
+    await client.send(post(UPLOAD)[:70_000])
+    await house.backends[0].accept()
+    other = await lb.client()
+    await other.send(GET)
+    peer = await house.backends[0].accept()
+    assert health.state is State.UP
+    await peer.read_message()
+    await peer.send(OK)
+    assert (await other.read_message()).status == 200
+
+
+async def test_trial_of_a_backend_that_does_not_take_its_upload_goes_on(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, health, client = await on_trial(house, monkeypatch)
+    sending = asyncio.ensure_future(client.send(post(bytes(50_000_000))))
+    await house.backends[0].accept()
+    await asyncio.sleep(0.15)
+    assert not sending.done()
+    assert health.state is State.TRIAL, "it may hang"
+    sending.cancel()
+
+
+async def test_trial_of_a_backend_that_does_not_invite_its_upload_goes_on(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, health, client = await on_trial(house, monkeypatch)
+    await client.send(post(UPLOAD, b"Expect: 100-continue")[: -len(UPLOAD)])
+    peer = await house.backends[0].accept()
+    await asyncio.sleep(0.1)
+    assert health.state is State.TRIAL
+    await peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert (await client.read_head()).status == 100
+    await until(lambda: health.state is State.UP)

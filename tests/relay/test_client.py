@@ -1,6 +1,7 @@
 """The client's side: sending within a deadline, noticing that it leaves, and the two ways to part."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -59,6 +60,33 @@ async def test_bytes_sent_ahead_are_kept_within_bounds(lb: Balancer) -> None:
     client.channel.readable = True
     client.notice_departure()
     assert client.inbox == b"x" * 700 + b"y" * 300, "one head limit, the rest stays in the kernel"
+    client.close()
+    far.close()
+
+
+class Timers:
+    """The part of a loop that does something later, when the test says so."""
+
+    def __init__(self) -> None:
+        self.due: list[Callable[[], object]] = []
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> None:
+        self.due.append(callback)
+
+
+async def test_one_look_at_a_time_is_due_however_often_a_client_with_a_full_inbox_is_woken(
+    lb: Balancer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, far = guest(lb)
+    timers = Timers()
+    monkeypatch.setattr(lb.hub, "loop", timers)
+    await far.send(b"x" * 5000)
+    client.channel.readable = True
+    for number in range(1, 4):
+        for _ in range(5):
+            client.notice_departure()
+        assert len(timers.due) == number
+        timers.due[-1]()
     client.close()
     far.close()
 

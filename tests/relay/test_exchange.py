@@ -428,6 +428,25 @@ async def test_client_that_leaves_the_queue_frees_its_place(house: House, leave:
     assert [request.start for request in backend.requests] == [b"GET / HTTP/1.1", b"GET /third HTTP/1.1"]
 
 
+async def test_client_that_leaves_the_queue_after_sending_too_much_ahead_frees_its_place(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend.config("b1", concurrency=1)], limits=Limits(head_bytes=1000))
+    first, second = await lb.client(), await lb.client()
+    await first.send(GET)
+    await until(lambda: lb.in_flight() == 1)
+    await second.send(GET)
+    await until(lambda: lb.waiting == 1)
+    await second.send(b"x" * 5000)
+    await until(lambda: any(len(one.inbox) == 1000 for one in lb.server._clients))
+    second.reset()
+    async with asyncio.timeout(2):
+        await until(lambda: lb.waiting == 0)
+    assert (await lb.record()).ending == "client_left"
+    backend.answer()
+    assert (await first.read_message()).status == 200
+    assert len(backend.requests) == 1
+
+
 async def test_requests_sent_ahead_are_kept_while_the_first_waits(house: House) -> None:
     backend = house.backend()
     lb = house.balancer([backend.config("b1", concurrency=1)])

@@ -174,6 +174,15 @@ async def test_interim_reply_does_not_free_the_slot_of_a_ghost(house: House) -> 
     assert lb.in_flight() == 1, "the worker computes on"
 
 
+async def test_reply_behind_an_interim_one_that_found_nobody_frees_the_slot(house: House) -> None:
+    lb, client, peer, _ = await exchange(house, post(b"image"))
+    peer.sock.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
+    client.reset()  # seen with the replies, and by the sending of the first
+    async with asyncio.timeout(1):
+        assert (await lb.record()).ending == "client_left"
+    assert lb.in_flight() == 0
+
+
 async def test_reply_whose_first_chunk_is_broken_is_a_502_while_the_client_has_nothing(house: House) -> None:
     _, client, peer, _ = await exchange(house, post(b"x"))
     await peer.send(CHUNKED_HEAD + b"zz\r\n")

@@ -95,6 +95,20 @@ async def test_lookup_that_takes_too_long_is_given_up_and_serves_later_ones() ->
     assert hosts(await scene.ask()) == ["192.0.2.1"]
 
 
+async def test_wakeup_between_a_lookup_and_its_callbacks_finds_the_addresses() -> None:
+    scene = Scene()
+    asked = scene.ask()
+    await scene.lookups(1)
+    scene.names.answer("192.0.2.1")
+    lookup = scene.resolver._lookup
+    assert lookup is not None
+    await until(lookup.done)
+    scene.wakeups[0].fire()  # bytes of the client, say
+    assert hosts(asked.result()) == ["192.0.2.1"]
+    assert hosts(await scene.ask()) == ["192.0.2.1"]
+    assert len(scene.names.asked) == 1
+
+
 async def test_fresh_answer_is_not_asked_for_again() -> None:
     scene = Scene()
     await scene.known("192.0.2.1")
