@@ -19,7 +19,7 @@ from ocr_tcp_lb.relay.introduction import header_for
 from ocr_tcp_lb.relay.request import Begun, Request
 from ocr_tcp_lb.relay.talk import carry
 from ocr_tcp_lb.relay.tunnel import Tunnel
-from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
+from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream, may_be_kept
 from ocr_tcp_lb.wire.errors import RequestError
 from ocr_tcp_lb.wire.head import SWITCHING_PROTOCOLS
 
@@ -214,7 +214,8 @@ class Attempt:
             return Outcome.SERVED
         self.client_persists = answer.client_persists
         # Bytes behind a reply's end belong to nobody: such a connection must never serve another client.
-        if reply.keep_alive and upload.over and not answer.surplus and not connection.is_introduced:
+        is_clean = upload.over and not answer.surplus and not connection.is_introduced
+        if is_clean and may_be_kept(request.head, reply):
             connection.count(upload.bytes_sent)
             self._upstream.give_back(connection)
             self._connection = None
