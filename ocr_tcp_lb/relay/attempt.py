@@ -88,13 +88,15 @@ class Attempt:
                         self._time_is_up(answer)
                 return await self._finish(connection, answer)
             except AttemptFailed as failure:
-                if failure.outcome is not Outcome.STALE:
+                if failure.outcome is not Outcome.STALE and failure.outcome is not Outcome.BROKE:
                     raise
                 answer.close()
                 connection.channel.close()
                 self._connection = None
                 if not failure.nothing_sent:
                     await self._let_die()
+                if failure.outcome is Outcome.BROKE:
+                    raise
                 if not ((failure.nothing_sent or request.may_run_twice) and request.upload.is_replayable):
                     raise
                 connection = None
@@ -108,7 +110,8 @@ class Attempt:
         """Keep the slot for a moment: a process that was killed closes its connections one by one, in microseconds.
 
         One that held an unread request cannot be told from one that was closed as idle. The others tell, as the
-        listening one does; till then, nothing more is to be sent there.
+        listening one does; till then, nothing more is to be sent there. That goes above all for the last backend in
+        service, which breaking does not eject: the next attempt, or whoever waits for the slot, would fail there, too.
         """
         client = self._request.client
         client.allow(self._hub.timeouts.connect_s)
