@@ -152,6 +152,8 @@ class Attempt:
             if request.client.channel.readable and not upload.streams:
                 request.client.notice_departure()
             answer.read()
+        elif request.client.channel.readable and (self._deaf or not upload.streams):
+            request.client.notice_break(or_end=self._upstream.config.abandon == "cancel")
         more = answer.pump(is_deaf=self._deaf) or more
         if not answer.is_delivered:
             self._say_what_is_wanted(connection, answer)
@@ -171,7 +173,7 @@ class Attempt:
         else:
             connection.channel.want_read()
         if self._deaf or not upload.streams:
-            if answer.reply is None:
+            if not client.readable:  # else what there is stays unread: telling of it again would be of no use
                 client.want_read()  # to notice a client that leaves
         elif not upload.is_blocked_by_backend:
             client.want_read()
