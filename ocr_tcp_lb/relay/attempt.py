@@ -5,7 +5,8 @@ whatever can move. So an upload that is still running, an early reply, a client 
 closes are all seen by the same few lines.
 
 `run` ends with an Outcome, or raises: AttemptFailed (no byte of a final reply reached the client), ReplyBroken
-(some did), ClientGone, RequestError (the body turned out malformed, too large or too slow).
+(some did), ClientGone, RequestError (the body turned out malformed, too large or too slow), Refusal (nobody asked for
+it).
 """
 
 import time
@@ -13,7 +14,7 @@ import time
 from ocr_tcp_lb.balance.outcome import Outcome, outcome_of
 from ocr_tcp_lb.relay.answer import Answer
 from ocr_tcp_lb.relay.connecting import connect
-from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, SinkBroke, SourceBroke
+from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal, ReplyBroken, SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import header_for
 from ocr_tcp_lb.relay.request import Begun, Request
@@ -199,6 +200,10 @@ class Attempt:
                 raise ClientGone("the client does not read its reply")
             raise ReplyBroken("the backend fell silent inside its reply")
         if upload.streams and not upload.is_blocked_by_backend:
+            if self._request.passes_expectation and not (answer.taken or upload.bytes_taken):
+                # The backend owed a 100, and the client need not have waited for it (RFC 9110, 10.1.1). It moves no
+                # health: who sends no body could have every backend left out that knows no expectations.
+                raise Refusal(504, "backend_silent", f"{self._upstream.name} left Expect: 100-continue unanswered")
             raise RequestError(408, "body_timeout", "the request's body did not arrive in time")
         raise self._silent()
 

@@ -186,6 +186,32 @@ async def test_backend_may_refuse_a_body_before_it_is_sent(house: House) -> None
     assert await peer.ended(), "a backend that waits for a body must not get another request instead"
 
 
+async def test_backend_that_never_asks_for_a_body_that_waits_to_be_asked_for_is_silent(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], limits=SMALL_BUFFER, timeouts=Timeouts(idle_s=0.05))
+    client = await lb.client()
+    await client.send(post(pattern(100_000), b"Expect: 100-continue")[:-100_000])
+    await (await backend.accept()).read_head()
+    got = await client.read_message()
+    assert (got.status, code_of(got)) == (504, "backend_silent")
+    assert lb.hub.fleet.backends[0].failed == 0, "no client is to have it left out by sending nothing"
+    assert await client.ended()
+
+
+@pytest.mark.parametrize(("asked", "sent"), [(True, 0), (True, 10), (False, 10)])
+async def test_client_that_was_asked_for_its_body_or_began_it_is_to_go_on(house: House, asked: bool, sent: int) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], limits=SMALL_BUFFER, timeouts=Timeouts(idle_s=0.05))
+    client = await lb.client()
+    await client.send(post(pattern(100_000), b"Expect: 100-continue")[: sent - 100_000])
+    peer = await backend.accept()
+    await peer.read_head()
+    if asked:
+        await peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert (await client.read_final()).status == 408
+    assert lb.hub.fleet.backends[0].failed == 0
+
+
 @pytest.mark.parametrize("limits", [Limits(), SMALL_BUFFER], ids=["gathered", "streamed"])
 async def test_client_need_not_wait_for_its_expectation(house: House, limits: Limits) -> None:
     backend = house.backend()
