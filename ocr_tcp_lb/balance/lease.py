@@ -15,6 +15,7 @@ from ocr_tcp_lb.balance.outcome import FAILURES, Outcome
 LEAST_URGENT = 9  # low numbers are urgent, as in RFC 9218 section 4.1 and in mail's X-Priority
 USUAL_PRIORITY = 5
 _NOWHERE: Final[Mapping[Backend, int]] = {}
+_NOBODY: Final[frozenset[Backend]] = frozenset()
 
 
 class Ticket:
@@ -40,7 +41,7 @@ class Ticket:
         self.tried: Mapping[Backend, int] = _NOWHERE  # backends where an attempt failed, and the era of their health
         self.attempts = attempts  # leases granted so far
         self.failures = failures  # attempts that may have cost a backend work; a refused connection is none
-        self.deaths = 0  # backends that broke while they had it
+        self.deaths: frozenset[Backend] = _NOBODY  # backends that broke while they had it
         self.priority = priority  # 0 is the most urgent, 9 the least
         self.key = key  # whose request it is; keys share the queue fairly
         self.upgrades = False  # whether it asks for another protocol, and may stay for hours
@@ -69,7 +70,7 @@ class Ticket:
             if outcome is not Outcome.CONNECT_FAILED:
                 self.failures += 1
             if outcome is Outcome.BROKE:
-                self.deaths += 1
+                self.deaths |= {lease.backend}
 
 
 class Lease(InFlight):

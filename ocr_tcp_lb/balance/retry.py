@@ -30,7 +30,7 @@ class Retries:
         """
         return (
             ticket.failures + failing <= self.most
-            and ticket.deaths + failing < DEATHS_OF_POISON
+            and len(ticket.deaths) + failing < DEATHS_OF_POISON
             and self.budget.has_room(granted, now)
         )
 

@@ -82,6 +82,8 @@ class Answer:
     def _hold(self, held: HeldReply, data: memoryview) -> None:
         self.taken += len(data)
         if held.take(data):
+            if held.head.status in PASSING_ERRORS:
+                raise self._errs(held.head, held)
             self._begin(held.head, bytes(held.body))
 
     def take_in(self, data: bytes) -> None:
@@ -128,20 +130,29 @@ class Answer:
     def _keep_from_client(self, reply: ReplyHead, data: bytes) -> bool:
         """Where another backend may have the request, pass no error on, and no small reply before it is whole.
 
-        So one that breaks off is tried again instead of being passed on broken. Raises AttemptFailed for an error.
+        So one that breaks off is tried again instead of being passed on broken. Raises AttemptFailed for a whole error.
         """
         is_error = reply.status in PASSING_ERRORS
         is_partial = reply.framing is Framing.LENGTH and len(data) < reply.content_length
         if not (is_error or is_partial) or not self._has_second_chance():
             return False
-        if is_error:
-            raise AttemptFailed(Outcome.SERVER_ERROR, f"{self._name} answered with status {reply.status}")
-        hub = self._hub
-        if reply.content_length > hub.limits.reply_buffer_bytes or not hub.slabs.reserve(reply.content_length):
+        if not self._has_room(reply):
+            if is_error:
+                raise self._errs(reply, None)
             return False
         self._held = HeldReply(reply, bytearray(data))
+        if not is_partial:
+            raise self._errs(reply, self._held)
         self.go_on()
         return True
+
+    def _has_room(self, reply: ReplyHead) -> bool:
+        hub, size = self._hub, reply.content_length
+        has_length = reply.framing is Framing.LENGTH or reply.framing is Framing.NONE
+        return has_length and size <= hub.limits.reply_buffer_bytes and hub.slabs.reserve(size)
+
+    def _errs(self, reply: ReplyHead, held: HeldReply | None) -> AttemptFailed:
+        return AttemptFailed(Outcome.SERVER_ERROR, f"{self._name} answered with status {reply.status}", reply=held)
 
     def _has_second_chance(self) -> bool:
         request, now = self._request, time.monotonic()
@@ -298,7 +309,8 @@ class Answer:
         if self._download is not None:
             self._download.close()
         if self._held is not None:
-            self._hub.slabs.release(self._held.head.content_length)
+            if not self._held.is_kept:
+                self._hub.slabs.release(self._held.head.content_length)
             self._held = None
 
 

@@ -5,7 +5,8 @@ whatever can move. So an upload that is still running, an early reply, a client 
 closes are all seen by the same few lines.
 
 `run` ends with an Outcome, or raises: AttemptFailed (no byte of a final reply reached the client), ReplyBroken
-(some did), ClientGone, RequestError (the body turned out malformed, too large or too slow).
+(some did), ClientGone, RequestError (the body turned out malformed, too large or too slow), Refusal (nobody asked for
+it).
 """
 
 import time
@@ -13,14 +14,14 @@ import time
 from ocr_tcp_lb.balance.outcome import Outcome, outcome_of
 from ocr_tcp_lb.relay.answer import Answer
 from ocr_tcp_lb.relay.connecting import connect
-from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, SinkBroke, SourceBroke
+from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal, ReplyBroken, SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import header_for
 from ocr_tcp_lb.relay.readers import Readers
 from ocr_tcp_lb.relay.request import Begun, Request
 from ocr_tcp_lb.relay.talk import carry
 from ocr_tcp_lb.relay.tunnel import Tunnel
-from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
+from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream, may_be_kept
 from ocr_tcp_lb.wire.errors import body_too_slow
 from ocr_tcp_lb.wire.head import SWITCHING_PROTOCOLS
 
@@ -90,13 +91,15 @@ class Attempt:
                         self._time_is_up(answer)
                 return await self._finish(connection, answer)
             except AttemptFailed as failure:
-                if failure.outcome is not Outcome.STALE:
+                if failure.outcome is not Outcome.STALE and failure.outcome is not Outcome.BROKE:
                     raise
                 answer.close()
                 connection.channel.close()
                 self._connection = None
                 if not failure.nothing_sent:
                     await self._let_die()
+                if failure.outcome is Outcome.BROKE:
+                    raise
                 if not ((failure.nothing_sent or request.may_run_twice) and request.upload.is_replayable):
                     raise
                 connection = None
@@ -110,7 +113,8 @@ class Attempt:
         """Keep the slot for a moment: a process that was killed closes its connections one by one, in microseconds.
 
         One that held an unread request cannot be told from one that was closed as idle. The others tell, as the
-        listening one does; till then, nothing more is to be sent there.
+        listening one does; till then, nothing more is to be sent there. That goes above all for the last backend in
+        service, which breaking does not eject: the next attempt, or whoever waits for the slot, would fail there, too.
         """
         client = self._request.client
         client.allow(self._hub.timeouts.connect_s)
@@ -164,6 +168,8 @@ class Attempt:
         if answer.reply is None:
             self._look_for_client()
             answer.read()
+        elif request.client.channel.readable and (self._deaf or not upload.streams):
+            request.client.notice_break(or_end=self._upstream.config.abandon == "cancel")
         more = answer.pump(is_deaf=self._deaf) or more
         if not answer.is_delivered:
             self._say_what_is_wanted(connection, answer)
@@ -183,7 +189,7 @@ class Attempt:
         else:
             connection.channel.want_read()
         if self._deaf or not upload.streams:
-            if answer.reply is None:
+            if not client.readable:  # else what there is stays unread: telling of it again would be of no use
                 client.want_read()  # to notice a client that leaves
         elif not upload.is_blocked_by_backend:
             client.want_read()
@@ -215,12 +221,15 @@ class Attempt:
 
     def _tell_whose_turn_it_is(self, answer: Answer) -> None:
         """What the upload takes is the client's time, but not while the backend takes nothing of it, or must invite."""
-        request = self._request
-        is_invited = not request.passes_expectation or answer.taken or request.upload.bytes_taken
-        if self._waits_for_body and is_invited:
+        if self._waits_for_body and self._is_invited(answer):
             answer.wait_for_client()
         else:
             answer.wait_for_backend()
+
+    def _is_invited(self, answer: Answer) -> bool:
+        """Whether the client may send its body; not while the backend owes it a 100."""
+        request = self._request
+        return not request.passes_expectation or answer.taken > 0 or request.upload.bytes_taken > 0
 
     def _time_is_up(self, answer: Answer) -> None:
         if answer.reply is not None:
@@ -232,6 +241,10 @@ class Attempt:
                 raise ClientGone("the rest of the request's body did not arrive in time")
             raise ReplyBroken("the backend fell silent inside its reply")
         if self._waits_for_body:
+            if not self._is_invited(answer):
+                # The backend owed a 100, and the client need not have waited for it (RFC 9110, 10.1.1). It moves no
+                # health: who sends no body could have every backend left out that knows no expectations.
+                raise Refusal(504, "backend_silent", f"{self._upstream.name} left Expect: 100-continue unanswered")
             raise body_too_slow()
         raise self._silent()
 
@@ -252,7 +265,8 @@ class Attempt:
             return Outcome.SERVED
         self.client_persists = answer.client_persists
         # Bytes behind a reply's end belong to nobody: such a connection must never serve another client.
-        if reply.keep_alive and upload.over and not answer.surplus and not connection.is_introduced:
+        is_clean = upload.over and not answer.surplus and not connection.is_introduced
+        if is_clean and may_be_kept(request.head, reply):
             connection.count(upload.bytes_sent)
             self._upstream.give_back(connection)
             self._connection = None

@@ -176,6 +176,26 @@ class Client:
             self._hub.loop.call_later(LOOKED_AFTER_S[-1], self._keep_looking)
             self.wakeup.fire()
 
+    def notice_break(self, *, or_end: bool) -> None:
+        """While its reply is under way: see whether it broke off, and with `or_end` whether it ended its sending half.
+
+        No byte can go ahead now to find out who has left and who only half-closed. What the client sent ahead stays
+        where it is; an end behind that is not seen. Raises ClientGone.
+        """
+        channel = self.channel
+        if not self._half_closed:
+            try:
+                ahead = channel.sock.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                channel.readable = False
+                return
+            except OSError as error:
+                raise ClientGone(str(error)) from error
+            self._half_closed = not ahead
+            if or_end and not ahead:
+                raise ClientGone("the client closed")
+        self._ask_for_reset()
+
     def notice_reset(self) -> None:
         """While bytes that are not to be read yet hide the client's end: see at least whether it broke off.
 

@@ -3,10 +3,13 @@
 However it ends, it passes the one ending in `run`: memory is given back and one record is written. A lease is settled
 exactly once, on cancellation too, by whoever holds it when its attempt ends: `_serve` as a rule; `run` if nothing was
 attempted, `waiting` if it came too late, `express` and `runner` for their own.
+
+An error that was kept from the client, in the hope of a better answer, is given if nobody else can be asked after all.
 """
 
 import asyncio
 import time
+from typing import NamedTuple
 
 from ocr_tcp_lb.balance.lease import Lease
 from ocr_tcp_lb.balance.outcome import Outcome
@@ -17,9 +20,10 @@ from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal, ReplyB
 from ocr_tcp_lb.relay.gathering import Gathering
 from ocr_tcp_lb.relay.hedge import HedgedAttempt
 from ocr_tcp_lb.relay.held_body import HeldBody
+from ocr_tcp_lb.relay.held_reply import HeldReply
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
-from ocr_tcp_lb.relay.request import Begun, Request
+from ocr_tcp_lb.relay.request import Begun, Request, debug_fields, own_fields
 from ocr_tcp_lb.relay.talk import linger, send_all
 from ocr_tcp_lb.relay.upload import Upload
 from ocr_tcp_lb.relay.waiting import obtain
@@ -28,10 +32,21 @@ from ocr_tcp_lb.wire.head import RequestHead
 from ocr_tcp_lb.wire.replies import error_reply
 
 
+class Kept(NamedTuple):
+    """An error reply, with what the record said of its attempt."""
+
+    reply: HeldReply
+    backend: str
+    asked: float
+    leased: float
+    connected: float
+    answered: float
+
+
 class Exchange:
     """One request of one client, from its parsed head, and what was gathered of its body, to its log record."""
 
-    __slots__ = ("_client", "_gathering", "_head", "_hub", "_persists", "_record", "_upload")
+    __slots__ = ("_client", "_gathering", "_head", "_hub", "_kept", "_persists", "_record", "_upload")
 
     def __init__(
         self, hub: Hub, client: Client, head: RequestHead, gathering: Gathering | None, record: Record | None = None
@@ -42,6 +57,7 @@ class Exchange:
         self._head = head
         self._gathering = gathering  # None: all of the body came along with the head
         self._upload: HeldBody | Upload | None = None
+        self._kept: Kept | None = None
         self._persists = False
         self._record = record or Record(
             client.asker(head), head.request_id or hub.new_request_id(), head.method, head.target
@@ -56,7 +72,13 @@ class Exchange:
         try:
             record.began = self._began(claim)
             request = self._receive(begun)
-            await self._serve(request, claim or Claim(self._hub, self._client, self._head), begun)
+            try:
+                await self._serve(request, claim or Claim(self._hub, self._client, self._head), begun)
+            except Refusal:
+                if self._kept is None:
+                    raise
+                await self._give(self._kept)
+            await self._part(request)
         except (RequestError, Refusal) as refusal:
             if record.answered:  # a reply is under way already: a second one would be taken for a part of it
                 record.ending = refusal.code
@@ -89,6 +111,7 @@ class Exchange:
         if upload is not None:
             record.bytes_in = record.bytes_in or upload.bytes_taken
             upload.close()
+        self._keep(None)
         record.ended = record.ended or time.monotonic()
         self._hub.on_record(record)
 
@@ -133,6 +156,8 @@ class Exchange:
                 break
             except AttemptFailed as error:
                 failure, outcome = error, error.outcome
+                if outcome is not Outcome.CONNECT_FAILED and outcome is not Outcome.STALE:
+                    self._keep(error.reply)
             except ReplyBroken:
                 outcome = Outcome.BROKE
                 raise
@@ -147,12 +172,54 @@ class Exchange:
                     claim.settle(outcome)
             if not (upload.is_replayable and claim.may_try_another(failure, may_run_twice=request.may_run_twice)):
                 raise failure.as_refusal() from failure
-        record.ended = time.monotonic()
+
+    async def _part(self, request: Request) -> None:
+        """The reply is out: let a client read it whose connection ends with it."""
+        self._record.ended = time.monotonic()
         client = self._client
         if self._persists or client.channel.is_closed:
             return
-        if not upload.over or client.inbox or client.channel.readable:
+        if not request.upload.over or client.inbox or client.channel.readable:
             await linger(client)  # after the lease: a client that still sends holds no backend
+
+    def _keep(self, reply: HeldReply | None) -> None:
+        """Keep the error of the last attempt that had an end of its own, if it could be held, and no other."""
+        if self._kept is not None:
+            self._hub.slabs.release(self._kept.reply.head.content_length)
+            self._kept = None
+        if reply is not None:
+            reply.is_kept = True
+            record = self._record
+            self._kept = Kept(
+                reply, record.backend, record.asked, record.leased, record.connected, answered=time.monotonic()
+            )
+
+    async def _give(self, kept: Kept) -> None:
+        """Nobody else could be asked: the client gets the error that was kept from it."""
+        record, client, head, reply = self._record, self._client, self._head, kept.reply.head
+        record.backend, record.asked, record.leased = kept.backend, kept.asked, kept.leased
+        record.connected, record.answered, record.status = kept.connected, kept.answered, reply.status
+        self._persists = self._may_persist()
+        own = own_fields(record, kept.answered)
+        if self._hub.config.debug_headers:
+            own += debug_fields(record)
+        if not reply.is_dated:
+            own += self._hub.date.line(kept.answered)
+        body = kept.reply.body[: reply.content_length]
+        message = reply.forwarded(minor=head.minor, close=not self._persists, extra=own) + body
+        try:
+            client.allow(self._hub.timeouts.idle_s)
+            await send_all(client, message[client.ahead :], self._hub.timeouts.idle_s)
+        except ClientGone:
+            self._persists = False
+            self._cut_short()
+            raise
+        client.ahead = 0
+        record.bytes_out = len(body)
+
+    def _may_persist(self) -> bool:
+        """Whether the client may go on after a reply that no backend's connection is needed for."""
+        return self._head.keep_alive and self._upload is not None and self._upload.whole and not self._hub.is_draining
 
     def _cut_short(self) -> None:
         """Close the client's connection, in a way that tells a reply that did not end from one that did."""
@@ -171,13 +238,7 @@ class Exchange:
         """Answer in the balancer's own name; the connection goes on only if nothing of the body is still to come."""
         record, client, head = self._record, self._client, self._head
         record.ending = refusal.code
-        self._persists = (
-            isinstance(refusal, Refusal)  # the request itself was sound
-            and head.keep_alive
-            and self._upload is not None
-            and self._upload.whole
-            and not self._hub.is_draining
-        )
+        self._persists = isinstance(refusal, Refusal) and self._may_persist()  # if the request itself was sound
         reply = error_reply(
             refusal.status,
             refusal.code,

@@ -21,7 +21,7 @@ from ocr_tcp_lb.relay.gathering import Gathering
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.request import Begun, own_fields
-from ocr_tcp_lb.relay.upstream import BackendConnection
+from ocr_tcp_lb.relay.upstream import BackendConnection, may_be_kept
 from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.errors import ReplyError
 from ocr_tcp_lb.wire.framing import Framing
@@ -250,7 +250,7 @@ class Ride:
     def _free_backend(self, reply: ReplyHead, received: int) -> None:
         connection, claim = self._connection, self.claim
         connection.channel.readable = False  # see `presume_empty`
-        if reply.keep_alive:
+        if may_be_kept(self.head, reply):
             connection.count(self._sent, received)
             connection.upstream.give_back(connection, self.record.answered)
         else:

@@ -5,6 +5,7 @@ OS errors are translated into these once, where a socket is touched. Protocol er
 
 from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.errors import LoadBalancerError
+from ocr_tcp_lb.relay.held_reply import HeldReply
 
 
 class ClientGone(LoadBalancerError):
@@ -38,13 +39,17 @@ class AttemptFailed(LoadBalancerError):
     """One attempt on one backend came to nothing, and no byte of a final reply reached the client.
 
     `nothing_sent` says that the backend cannot have seen any of the request, so any method may be tried elsewhere.
+    `reply` is the whole error that the backend answered with, if it could be held.
     """
 
-    def __init__(self, outcome: Outcome, message: str, *, nothing_sent: bool = False) -> None:
+    def __init__(
+        self, outcome: Outcome, message: str, *, nothing_sent: bool = False, reply: HeldReply | None = None
+    ) -> None:
         super().__init__(message)
         self.outcome = outcome
         self.message = message
         self.nothing_sent = nothing_sent
+        self.reply = reply
 
     def as_refusal(self) -> Refusal:
         """What the client is told when no other attempt is allowed (RFC 9110 sections 15.6.3 and 15.6.5)."""

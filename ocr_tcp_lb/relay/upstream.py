@@ -4,7 +4,8 @@ An idle connection stays registered with the loop, so the moment the backend clo
 nobody asked for) it is dropped. What cannot be seen that way, a close between the last look and the first byte
 sent, is looked for once more in `take`, unless the last reply came only milliseconds ago. Bytes that nobody asked
 for are looked for always: the next client would take them for its reply. Python servers close idle connections
-early (gunicorn's default is 2 s, uvicorn's 5 s), hence `max_idle_s`.
+early (gunicorn's default is 2 s, uvicorn's 5 s), hence `max_idle_s`. Which connections may be kept at all is said by
+`may_be_kept`.
 """
 
 import asyncio
@@ -18,12 +19,27 @@ from ocr_tcp_lb.config import BackendConfig
 from ocr_tcp_lb.relay.poller import Poller
 from ocr_tcp_lb.relay.readiness import Channel, Fires, Wakeup
 from ocr_tcp_lb.relay.resolver import Resolver
+from ocr_tcp_lb.wire.framing import Framing
+from ocr_tcp_lb.wire.head import FIRST_REDIRECTION, ReplyHead, RequestHead
 
-UNSEEN_S: Final = 0.005  # no server closes a connection on purpose so soon after its reply without saying so in it
+# No server that has read its request closes a connection on purpose so soon after its reply without saying so in it.
+UNSEEN_S: Final = 0.005
 BYTES_AT, TCP_INFO_BYTES = 120, 136  # linux/tcp.h: tcpi_bytes_acked, tcpi_bytes_received
 TCP_ESTABLISHED, TCP_CLOSE = 1, 7  # net/tcp_states.h
 HAS_TCP_INFO = hasattr(socket, "TCP_INFO") and sys.platform == "linux"
 MOST_IDLE: Final = 512  # connections kept to one backend
+
+
+def may_be_kept(request: RequestHead, reply: ReplyHead) -> bool:
+    """Whether the connection of a whole exchange may serve another one: the backend says so, and has read the request.
+
+    Who refuses or redirects may do so without reading the body, whatever it says of the connection: gunicorn's threads
+    announce keep-alive and close a millisecond later, Python's http.server takes the body for the next request, and
+    what it replies to that would be given to another client. A server that answers 2xx is trusted to have read it.
+    """
+    return reply.keep_alive and (
+        reply.status < FIRST_REDIRECTION or not (request.content_length or request.framing is Framing.CHUNKED)
+    )
 
 
 class BackendConnection(Fires):

@@ -14,6 +14,7 @@ from ocr_tcp_lb.wire.plans import ReplyPlan, RequestPlan
 CONTINUE: Final = 100  # status codes, RFC 9110 section 15
 SWITCHING_PROTOCOLS: Final = 101
 FIRST_FINAL: Final = 200
+FIRST_REDIRECTION: Final = 300
 FIRST_CLIENT_ERROR: Final = 400
 FIRST_SERVER_ERROR: Final = 500
 

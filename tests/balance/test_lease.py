@@ -50,6 +50,13 @@ def test_a_ticket_remembers_where_it_failed(outcome: Outcome, is_tried: bool, fa
     assert ticket.failures == failures
 
 
+def test_a_backend_that_breaks_twice_counts_as_one_that_died_of_it() -> None:
+    ticket = Ticket(0.0)
+    for _ in range(2):
+        ticket.note(Lease(BACKEND, ticket, granted_at=1.0, era=0), Outcome.BROKE)
+    assert (len(ticket.deaths), ticket.failures) == (1, 2)
+
+
 def test_a_ticket_is_a_retry_once_it_was_granted_a_lease() -> None:
     ticket = Ticket(0.0)
     assert not ticket.is_retry

@@ -325,7 +325,7 @@ async def test_client_that_leaves_while_its_backend_accepts_has_nothing_sent(
 async def test_client_that_leaves_while_a_name_is_looked_up_is_noticed(house: House, leave: str) -> None:
     backend = house.backend()
     lb = house.balancer([replace(backend.config("b1"), host="ocr.internal")])
-    names, resolver = Names(), lb.hub.upstreams["b1"].resolver
+    names, resolver = Names(), lb.upstream("b1").resolver
     resolver._loop = names  # type: ignore[assignment]
     client = await lb.client()
     await client.send(post(b"image"))

@@ -8,6 +8,7 @@ import pytest
 
 from bench.ports import free_port
 from ocr_tcp_lb.config import BackendConfig, FairBy, Limits, QueueConfig, Timeouts
+from ocr_tcp_lb.relay.attempt import LET_DIE_S
 
 from .support import GET, OK, House, Message, chunked, pattern, post, reply, until
 
@@ -195,6 +196,32 @@ async def test_backend_may_refuse_a_body_before_it_is_sent(house: House) -> None
     assert got.values(b"connection") == [b"close"], "whether the body still comes is unknown"
     client.close()
     assert await peer.ended(), "a backend that waits for a body must not get another request instead"
+
+
+async def test_backend_that_never_asks_for_a_body_that_waits_to_be_asked_for_is_silent(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], limits=SMALL_BUFFER, timeouts=Timeouts(idle_s=0.05))
+    client = await lb.client()
+    await client.send(post(pattern(100_000), b"Expect: 100-continue")[:-100_000])
+    await (await backend.accept()).read_head()
+    got = await client.read_message()
+    assert (got.status, code_of(got)) == (504, "backend_silent")
+    assert lb.hub.fleet.backends[0].failed == 0, "no client is to have it left out by sending nothing"
+    assert await client.ended()
+
+
+@pytest.mark.parametrize(("asked", "sent"), [(True, 0), (True, 10), (False, 10)])
+async def test_client_that_was_asked_for_its_body_or_began_it_is_to_go_on(house: House, asked: bool, sent: int) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], limits=SMALL_BUFFER, timeouts=Timeouts(idle_s=0.05))
+    client = await lb.client()
+    await client.send(post(pattern(100_000), b"Expect: 100-continue")[: sent - 100_000])
+    peer = await backend.accept()
+    await peer.read_head()
+    if asked:
+        await peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert (await client.read_final()).status == 408
+    assert lb.hub.fleet.backends[0].failed == 0
 
 
 @pytest.mark.parametrize("limits", [Limits(), SMALL_BUFFER], ids=["gathered", "streamed"])
@@ -580,6 +607,53 @@ async def test_request_that_two_backends_died_of_is_tried_on_no_third(house: Hou
     await client.send(GET)
     assert (await client.read_message()).status == 502
     assert sorted(len(backend.requests) for backend in backends) == [0, 0, 1, 1]
+
+
+async def test_one_backend_that_breaks_twice_is_one_that_died_of_it(house: House) -> None:
+    backend = house.backend()
+    backend.answer(hang_up)
+    lb = house.balancer([backend], retries=2)
+    client = await lb.client()
+    await client.send(GET)
+    assert (await client.read_message()).status == 502
+    assert len(backend.requests) == 3
+
+
+@pytest.mark.parametrize("request_bytes", [GET, post(pattern(500_000))], ids=["at once", "gathered"])
+async def test_process_that_broke_is_given_the_time_to_die(house: House, request_bytes: bytes) -> None:
+    """Killed, it closes its connections one by one: in between, its listening socket still takes the next attempt."""
+    backend = house.backend()
+    lb = house.balancer([backend], replay_post=True)
+    client = await lb.client()
+    await client.send(request_bytes)
+    peer = await backend.accept()
+    await peer.read_message()
+    broke_at = time.monotonic()
+    peer.reset()
+    peer = await backend.accept()
+    assert time.monotonic() - broke_at > LET_DIE_S - 0.001, "timers may be early by less"
+    await peer.read_message()
+    await peer.send(OK)
+    assert (await client.read_message()).status == 200
+
+
+async def test_who_waits_for_the_slot_of_a_broken_attempt_is_not_sent_to_a_dying_process(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend.config("b1", concurrency=1)])
+    first, second = await lb.client(), await lb.client()
+    await first.send(post(b"1"))
+    peer = await backend.accept()
+    await peer.read_message()
+    await second.send(post(b"2"))
+    await until(lambda: lb.waiting == 1)
+    broke_at = time.monotonic()
+    peer.reset()
+    peer = await backend.accept()
+    assert time.monotonic() - broke_at > LET_DIE_S - 0.001
+    assert (await first.read_message()).status == 502
+    await peer.read_message()
+    await peer.send(OK)
+    assert (await second.read_message()).status == 200
 
 
 async def test_answer_to_head_has_no_body(house: House) -> None:
