@@ -9,7 +9,7 @@ from ocr_tcp_lb.config import DEFAULT_ADMIN, Config
 from ocr_tcp_lb.ops.admin.gate import AdminError, read_token
 from ocr_tcp_lb.ops.admin.listener import bind, demand_token
 from ocr_tcp_lb.ops.systemd import passed_sockets
-from ocr_tcp_lb.relay.listener import discard, open_listeners
+from ocr_tcp_lb.relay.sockets import discard, open_listeners
 
 log = logging.getLogger(__name__)
 

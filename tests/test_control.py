@@ -12,7 +12,7 @@ from relay.support import GET, OK, House, Peer, ScriptedBackend, pattern, post, 
 from ocr_tcp_lb.config import Config, QueueConfig, TcpAddress
 from ocr_tcp_lb.control import VERBS, ControlError, Operator
 from ocr_tcp_lb.errors import LoadBalancerError
-from ocr_tcp_lb.relay.listener import ListenError
+from ocr_tcp_lb.relay.sockets import ListenError
 from ocr_tcp_lb.settings.faults import ConfigError, Fault
 
 

@@ -10,7 +10,7 @@ import pytest
 from ocr_tcp_lb import doors
 from ocr_tcp_lb.config import Config, TcpAddress, UnixAddress
 from ocr_tcp_lb.doors import open_doors
-from ocr_tcp_lb.relay.listener import ListenError
+from ocr_tcp_lb.relay.sockets import ListenError
 
 
 def test_clients_may_have_the_port_that_the_status_page_has_by_default(

@@ -5,9 +5,10 @@ Pure: time comes in as `now` (monotonic seconds), chance as `rng`; nothing here 
 """
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
-from ocr_tcp_lb.balance.fleet import Fleet, Order
+from ocr_tcp_lb.balance.fleet import Fleet
 from ocr_tcp_lb.balance.lease import Lease, Ticket
 from ocr_tcp_lb.balance.outcome import Outcome
+from ocr_tcp_lb.balance.outlook import Order
 from ocr_tcp_lb.balance.policy import POLICIES
 from ocr_tcp_lb.balance.queue import QueueFull
 from ocr_tcp_lb.balance.snapshot import BackendSnapshot, FleetSnapshot

@@ -9,27 +9,23 @@ slot, except those held back from a slow backend for a faster one (`ranking`), w
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 from ocr_tcp_lb.balance.backend import Backend, BackendSpec
 from ocr_tcp_lb.balance.care import Care
 from ocr_tcp_lb.balance.chance import Rng
-from ocr_tcp_lb.balance.forecast import Forecast
+from ocr_tcp_lb.balance.choice import choose_to_stay, choose_untried
 from ocr_tcp_lb.balance.hedge import Patience
 from ocr_tcp_lb.balance.lease import Lease, Ticket
-from ocr_tcp_lb.balance.order import BySize, Turn
 from ocr_tcp_lb.balance.outcome import SERVED, Outcome
+from ocr_tcp_lb.balance.outlook import Order, Outlook
 from ocr_tcp_lb.balance.queue import TicketQueue
 from ocr_tcp_lb.balance.retry import Retries
 from ocr_tcp_lb.balance.roster import roster_for
 from ocr_tcp_lb.balance.sharing import Kin
-from ocr_tcp_lb.balance.size import SizeModel
 from ocr_tcp_lb.balance.snapshot import BackendSnapshot, FleetSnapshot
 
-Order = Literal["fifo", "size"]
-
 SHORTEST_TIMER_S: Final = 0.001  # a decision that did not change is not to be asked for in a loop
-SIZES_EVERY_S: Final = 0.001  # of 10,000 answers a second one in ten says enough about sizes
 QUEUE_TIMEOUT_S = 60.0  # the longest wait for a backend; the caller's to enforce
 RETRIES = 2  # other attempts after the first; nginx tries every server, HAProxy 3 times
 
@@ -54,9 +50,8 @@ class Fleet:
         self._numbers = itertools.count()
         self.backends: tuple[Backend, ...] = ()
         self.policy_name = policy_name
-        self.order = order
-        self.sizes = SizeModel()
-        self._by_size = BySize(queue_timeout_s)
+        self._outlook = Outlook(order, queue_timeout_s)
+        self._sizes = self._outlook.sizes
         self._rng = rng
         self._retries = Retries(retries)
         self._care = Care(rng)
@@ -64,7 +59,6 @@ class Fleet:
         self.patience = Patience()  # of hedged requests; told and asked by the caller
         self.hedges = 0
         self._queue = TicketQueue(queue_size)
-        self._sizes_due = -math.inf
         self._grants = 0  # so far
         self._hold_until = math.inf
         self._displaced: list[Ticket] = []
@@ -95,11 +89,11 @@ class Fleet:
         if ticket.tried:
             if ticket.failures:
                 self._retries.budget.spend(self._grants, now)
-            backend = self._choose_untried(ticket, now)
+            backend = choose_untried(self.backends, self._roster, ticket, now)
         else:
             position = self._queue.ahead_of(ticket) + 1 if self._queue.count else 1
-            backend = self._choose_to_stay() if ticket.upgrades and not self._queue.count else None
-            backend = backend or self._roster.choose(position, 0.0, now)
+            stays = ticket.upgrades and self._learns and not self._queue.count
+            backend = (choose_to_stay(self.backends) if stays else None) or self._roster.choose(position, 0.0, now)
             if backend is None and self._queue.is_full:
                 backend = self._roster.choose(position, math.inf, now)
         if backend is not None:
@@ -127,11 +121,10 @@ class Fleet:
         backend, ticket = lease.backend, lease.ticket
         mean_s = backend.service.mean_s
         size_bytes = ticket.size_bytes
-        factor = self.sizes.factor(size_bytes) if size_bytes else 1.0
+        factor = self._sizes.factor(size_bytes) if size_bytes else 1.0
         taught = backend.release(lease, service_s, outcome, now, self._queue.count, factor)
-        if taught and size_bytes and now >= self._sizes_due:
-            self._sizes_due = now + SIZES_EVERY_S
-            self.sizes.learn(size_bytes, service_s, mean_s)
+        if taught and size_bytes:
+            self._outlook.learn(size_bytes, service_s, mean_s, now)
         if outcome is not SERVED or not backend.health.is_untroubled:
             ticket.note(lease, outcome)
             self._care.judge(lease, outcome, now)
@@ -194,7 +187,7 @@ class Fleet:
 
         To be called a few times a second.
         """
-        changed = self._care.review(self._forecast.service_s(now), now)
+        changed = self._care.review(self._outlook.mean_service_s(now), now)
         for backend in changed:
             self._roster.refresh(backend)
         return self._serve_queue(now) if changed and self._queue.count else ()
@@ -270,32 +263,26 @@ class Fleet:
         `timeout_s` is how long they wait at most, which is the caller's to enforce.
         """
         self._queue.size = size
-        self.order = order
-        self._by_size.timeout_s = timeout_s
+        self._outlook.set_order(order, timeout_s)
         self._retries.most = retries
 
     def expected_wait_s(self, ticket: Ticket, now: float) -> float:
         """Return an honest estimate of how long the ticket would wait if it came now, in seconds.
 
-        From measured service times, who is ahead, and how large they are. Zero while nothing is measured, and infinite
-        while nothing is in service and no back-off is due.
+        Zero while nothing is measured, and infinite while nothing is in service and no back-off is due.
         """
-        if any(backend.is_free for backend in self.backends):
-            return 0.0
-        wait_s = self._forecast.wait_s(self._queue.work_ahead_of(ticket) + 1, now)
+        wait_s = self._outlook.wait_s(ticket, self._queue, now)
         return max(0.0, self._care.trial_at - now) if wait_s == math.inf else wait_s
 
     def can_meet(self, ticket: Ticket, deadline: float, now: float) -> bool:
         """Whether the ticket, coming now, can be expected to be answered by `deadline` (on the clock of `now`).
 
-        It is expected of a free backend whose speed is not known, or not any more: somebody has to find out, and those
-        who are refused teach nothing.
+        It is expected of a free backend whose speed is not known: somebody has to find out, and those who are refused
+        teach nothing.
         """
-        free = [one for one in self.backends if one.is_free]
-        if not all(one.service.is_known(now) for one in [b for b in free if not b.is_reserve] or free):
+        if self._outlook.is_open(now):
             return True
-        service_s = self._forecast.service_s(now) * self.sizes.factor(ticket.size_bytes)
-        return now + self.expected_wait_s(ticket, now) + service_s <= deadline
+        return now + self.expected_wait_s(ticket, now) + self._outlook.service_s(ticket, now) <= deadline
 
     def snapshot(self) -> FleetSnapshot:
         """Return everything worth showing, as plain data."""
@@ -304,8 +291,8 @@ class Fleet:
             waiting=self.waiting,
             queue_size=self._queue.size,
             backends=tuple(BackendSnapshot.of(backend) for backend in self.backends),
-            order=self.order,
-            size_explains=self.sizes.explained,
+            order=self._outlook.order,
+            size_explains=self._sizes.explained,
         )
 
     def _enlist(self, spec: BackendSpec) -> Backend:
@@ -317,40 +304,16 @@ class Fleet:
         self._roster = roster_for(self.policy_name, self.backends, self._rng)
         for backend in self.backends:
             self._roster.refresh(backend)
-        self._forecast = Forecast(self.backends)
+        self._outlook.take_on(self.backends)
         self._care.take_on(self.backends)
-
-    def _choose_untried(self, ticket: Ticket, now: float) -> Backend | None:
-        """Choose for a retry: no tried backend while an untried one is in service, unless it has come back since."""
-        if any(b.is_in_service and b not in ticket.tried for b in self.backends):
-            untried = self._roster.choose_except(ticket.tried, now)
-            return untried or self._roster.choose_except([b for b in ticket.tried if not ticket.may_return_to(b)], now)
-        return self._roster.choose(1, math.inf, now)
-
-    def _choose_to_stay(self) -> Backend | None:
-        """Choose for one that may become a tunnel: the fastest would collect them all, because they take no slot."""
-        if not self._learns:
-            return None
-        eligible = [b for b in self.backends if b.is_eligible]
-        candidates = [b for b in eligible if not b.is_reserve] or eligible
-        free = [b for b in candidates if b.in_flight < b.limiter.sure]  # a handshake is no probe
-        return min(free, key=_load_to_stay, default=None)
 
     def _push(self, ticket: Ticket, now: float) -> None:
         """Let a ticket wait in its place."""
-        displaced = self._queue.push(ticket, None if ticket.is_retry else self._turn_of(ticket, now))
+        turn = None if ticket.is_retry else self._outlook.turn_of(ticket, self._queue, now)
+        displaced = self._queue.push(ticket, turn)
         if displaced is not None:
             self._displaced.append(displaced)
         self._schedule_release(now)
-
-    def _turn_of(self, ticket: Ticket, now: float) -> Turn:
-        cost = self.sizes.factor(ticket.size_bytes)
-        forecast = self._forecast
-        gap_s = forecast.wait_s(1, now)
-        if self.order == "fifo" or not self.sizes.is_believed or not 0 < gap_s < math.inf:
-            return Turn(ticket.arrived_at, cost)
-        wait_s = self._queue.work * gap_s
-        return self._by_size.turn(ticket.arrived_at, cost, cost * forecast.service_s(now), wait_s, gap_s)
 
     def _grant(self, ticket: Ticket, backend: Backend, now: float) -> Lease:
         """Reserve what was chosen."""
@@ -380,7 +343,7 @@ class Fleet:
         for ticket in self._queue.retries() if self._queue.has_retries else ():
             if not self._roster.has_open(now):
                 break  # or each of a thousand retries would look at each of a thousand backends, whenever one settles
-            backend = self._choose_untried(ticket, now)
+            backend = choose_untried(self.backends, self._roster, ticket, now)
             if backend is not None:
                 self._queue.remove(ticket)
                 grants.append(self._grant(ticket, backend, now))
@@ -392,8 +355,3 @@ class Fleet:
             grants.append(self._grant(first, backend, now))
         self._schedule_release(now)
         return grants
-
-
-def _load_to_stay(backend: Backend) -> tuple[float, int]:
-    """What orders backends for a tunnel; ties round robin."""
-    return (backend.tunnels + backend.in_flight + 1) / backend.weight, backend.last_grant

@@ -7,11 +7,8 @@ takes what is there, `pump` moves what can move.
 Raises AttemptFailed (the client knows nothing of this attempt yet), ReplyBroken (it does), ClientGone.
 """
 
-import asyncio
 import time
 
-from ocr_tcp_lb.balance.health import State
-from ocr_tcp_lb.balance.lease import Lease
 from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, SinkBroke, SourceBroke
@@ -19,6 +16,7 @@ from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES, Flow
 from ocr_tcp_lb.relay.held_reply import HeldReply
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.request import Request, debug_fields, own_fields
+from ocr_tcp_lb.relay.standing import Standing
 from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.wire.boundary import reply_head_end
 from ocr_tcp_lb.wire.chunked import ChunkedBody
@@ -41,9 +39,7 @@ class Answer:
     surplus = b""  # what the backend sent behind its reply
     taken = 0  # bytes that the backend sent
     _download: Flow | None = None  # None also for a reply that went to the client whole, at once
-    _long: Lease | None = None  # of a reply that the fleet knows to go on for long
     _held: HeldReply | None = None  # a reply on its way, of which the client knows nothing yet
-    _proof: asyncio.TimerHandle | None = None  # that the backend is well, when it comes
     _inbox = b""  # the beginning of a reply's head
     _interim_replies = 0
 
@@ -51,6 +47,7 @@ class Answer:
         self._hub = hub
         self._request = request
         self._connection = connection
+        self.standing = Standing(hub, request.lease)
 
     @property
     def is_blocked_by_client(self) -> bool:
@@ -143,7 +140,7 @@ class Answer:
         self._held = HeldReply(reply, bytearray(data))
         if not is_partial:
             raise self._errs(reply, self._held)
-        self.go_on()
+        self.standing.go_on()
         return True
 
     def _has_room(self, reply: ReplyHead) -> bool:
@@ -161,7 +158,6 @@ class Answer:
             and request.upload.is_replayable
             and not request.client.channel.is_closed
             and (request.deadline is None or now < request.deadline)
-            and request.lease is not None
             and self._hub.fleet.could_retry(request.lease, now)
         )
 
@@ -197,8 +193,7 @@ class Answer:
         )
         self.wait_for_backend()
         answered_at = time.monotonic()
-        if request.lease is not None:
-            request.lease.answered_at = answered_at  # now and not at the end: others are weighed by it meanwhile
+        request.lease.answered_at = answered_at  # now and not at the end: others are weighed by it meanwhile
         prelude = reply.forwarded(
             minor=head.minor,
             close=not self.client_persists,
@@ -219,18 +214,12 @@ class Answer:
         else:
             self._begin_download(reply, dechunk).begin(prelude, data, sent)
             if reply.status != SWITCHING_PROTOCOLS:
-                self.go_on()
+                self.standing.go_on()
                 if reply.status < FIRST_SERVER_ERROR:
-                    self._prove_soon()
+                    self.standing.prove_soon()
         request.client.ahead = 0
         request.record.answered = answered_at
         request.record.status = reply.status
-
-    def _prove_soon(self) -> None:
-        """A trial must not keep others away for as long as a long reply takes, or its client."""
-        lease = self._request.lease
-        if self._proof is None and lease is not None and lease.backend.health.state is State.TRIAL:
-            self._proof = self._hub.prove_after_a_while(lease)
 
     def _further_fields(self, reply: ReplyHead, now: float) -> bytes:
         fields = debug_fields(self._request.record) if self._hub.config.debug_headers else b""
@@ -278,34 +267,20 @@ class Answer:
             self.surplus = download.surplus
         return more
 
-    def go_on(self) -> None:
-        """The reply has begun, and may go on for long: nobody is to think that the backend hangs."""
-        if self._long is None and self._request.lease is not None:
-            self._long = self._request.lease
-            self._hub.begin_reply(self._long)
-
     def wait_for_client(self) -> None:
         """Before the reply, the client is to send more: that is no silence, and others need not wait for the trial."""
         if self.reply is None and self._held is None:
-            self.go_on()
-            self._prove_soon()
+            self.standing.go_on()
+            self.standing.prove_soon()
 
     def wait_for_backend(self) -> None:
         """Before the reply, it is the backend's turn again."""
         if self.reply is None and self._held is None:
-            self._take_back()
-
-    def _take_back(self) -> None:
-        if self._proof is not None:
-            self._proof.cancel()
-            self._proof = None
-        if self._long is not None:
-            self._hub.end_reply(self._long)
-            self._long = None
+            self.standing.take_back()
 
     def close(self) -> None:
         """Give up what is held; safe at any time."""
-        self._take_back()
+        self.standing.take_back()
         if self._download is not None:
             self._download.close()
         if self._held is not None:

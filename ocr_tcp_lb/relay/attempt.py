@@ -14,15 +14,14 @@ import time
 from ocr_tcp_lb.balance.outcome import Outcome, outcome_of
 from ocr_tcp_lb.relay.answer import Answer
 from ocr_tcp_lb.relay.connecting import connect
-from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal, ReplyBroken, SinkBroke, SourceBroke
+from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, SinkBroke, SourceBroke
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import header_for
-from ocr_tcp_lb.relay.readers import Readers
 from ocr_tcp_lb.relay.request import Begun, Request
 from ocr_tcp_lb.relay.talk import carry
 from ocr_tcp_lb.relay.tunnel import Tunnel
+from ocr_tcp_lb.relay.turns import Turns
 from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream, may_be_kept
-from ocr_tcp_lb.wire.errors import body_too_slow
 from ocr_tcp_lb.wire.head import SWITCHING_PROTOCOLS
 
 LET_DIE_S = 0.005  # of 850 workers killed under load, 3 cost a request more than they had slots; with it none of 400
@@ -44,13 +43,12 @@ class Attempt:
     _connection: BackendConnection | None = None
     _answer: Answer | None = None
     _deaf = False  # the backend takes no more of the request; its reply may still come
-    _progress: tuple[int, int, int, bool, bool] | None = None  # what had moved when the deadline was last set
 
-    def __init__(self, hub: Hub, request: Request, upstream: Upstream) -> None:
+    def __init__(self, hub: Hub, request: Request, upstream: Upstream, turns: Turns | None = None) -> None:
         self._hub = hub
         self._request = request
         self._upstream = upstream
-        self._readers = Readers(request.client, request.client.channel)
+        self._turns = turns or Turns(hub, request, upstream.name)
 
     async def run(self, begun: Begun | None = None) -> Outcome:
         """Carry the request to the backend and its reply to the client.
@@ -61,12 +59,8 @@ class Attempt:
         if begun is not None:
             return await self._run(begun.connection, begun)
         request = self._request
-        introduces = self._upstream.introduces_clients
         can_be_sent_again = not request.upload.streams
-        connection = (
-            None if introduces else self._upstream.take(request.client.wakeup, can_be_sent_again=can_be_sent_again)
-        )
-        return await self._run(connection)
+        return await self._run(self._upstream.take(request.client.wakeup, can_be_sent_again=can_be_sent_again))
 
     async def _run(self, connection: BackendConnection | None, begun: Begun | None = None) -> Outcome:
         request = self._request
@@ -74,9 +68,9 @@ class Attempt:
             if connection is None:
                 connection = await self._connect()
             self._connection = connection
-            self._progress = None
+            self._turns.begin()
             self._answer = None  # until something is sent on this connection
-            opening = b"" if begun is not None else self._opening(connection)
+            opening = b"" if begun is not None else opening_of(self._hub, request, self._upstream)
             answer = self._answer = Answer(self._hub, request, connection)
             request.record.connected = time.monotonic() if begun is None else request.record.leased
             try:
@@ -88,7 +82,7 @@ class Attempt:
                 while not self._pump(connection, answer):
                     await request.client.wakeup
                     if request.client.expired:
-                        self._time_is_up(answer)
+                        self._turns.end(answer, self._deaf)
                 return await self._finish(connection, answer)
             except AttemptFailed as failure:
                 if failure.outcome is not Outcome.STALE and failure.outcome is not Outcome.BROKE:
@@ -105,10 +99,6 @@ class Attempt:
                 connection = None
                 self._deaf = False
 
-    def _opening(self, connection: BackendConnection) -> bytes:
-        connection.is_introduced = self._upstream.introduces_clients
-        return opening_of(self._hub, self._request, self._upstream)
-
     async def _let_die(self) -> None:
         """Keep the slot for a moment: a process that was killed closes its connections one by one, in microseconds.
 
@@ -124,7 +114,7 @@ class Attempt:
     def _take_up(self, begun: Begun, answer: Answer) -> None:
         """Go on with what was begun elsewhere."""
         if self._request.client.expired:
-            raise self._silent()
+            raise self._turns.silence()
         begun.connection.channel.readable = True
         if begun.data:
             answer.take_in(begun.data)
@@ -162,7 +152,7 @@ class Attempt:
                 raise ClientGone(str(error)) from error
             if upload.over:
                 request.client.inbox += upload.take_surplus()
-                if streamed and request.lease is not None:
+                if streamed:
                     answer.wait_for_backend()
                     request.lease.granted_at = time.monotonic()  # the upload is the client's time, not the backend's
         if answer.reply is None:
@@ -173,13 +163,10 @@ class Attempt:
         more = answer.pump(is_deaf=self._deaf) or more
         if not answer.is_delivered:
             self._say_what_is_wanted(connection, answer)
-            self._set_deadline(answer)
+            self._turns.set_deadline(answer, self._deaf)
             if more:
                 request.client.wakeup.fire_soon()
         return answer.is_delivered
-
-    def _silent(self) -> AttemptFailed:
-        return AttemptFailed(Outcome.SILENT, f"{self._upstream.name} did not answer in time")
 
     def _say_what_is_wanted(self, connection: BackendConnection, answer: Answer) -> None:
         """Register for exactly the events that let something move, or end it."""
@@ -196,76 +183,24 @@ class Attempt:
         if not self._deaf and upload.is_blocked_by_backend:
             connection.channel.want_write()
 
-    @property
-    def _waits_for_body(self) -> bool:
-        """Whether more of the request is to come, and the client is the one who must send it."""
-        upload = self._request.upload
-        return upload.streams and not self._deaf and not upload.is_blocked_by_backend
-
-    def _set_deadline(self, answer: Answer) -> None:
-        """Renew the deadline whenever bytes have moved since it was set, or another side is waited for."""
-        upload, waits_for_body = self._request.upload, self._waits_for_body
-        progress = (upload.bytes_sent, answer.taken, answer.moved, answer.is_blocked_by_client, waits_for_body)
-        if progress == self._progress:
-            return
-        self._progress = progress
-        if upload.streams:
-            self._tell_whose_turn_it_is(answer)
-        timeouts = self._hub.timeouts
-        if answer.is_blocked_by_client:
-            self._readers.allow(timeouts.idle_s)
-            return
-        has_request = upload.over or self._deaf or answer.reply is not None
-        waits_for_backend = has_request and not waits_for_body
-        self._request.client.allow(timeouts.response_s if waits_for_backend else timeouts.idle_s)
-
-    def _tell_whose_turn_it_is(self, answer: Answer) -> None:
-        """What the upload takes is the client's time, but not while the backend takes nothing of it, or must invite."""
-        if self._waits_for_body and self._is_invited(answer):
-            answer.wait_for_client()
-        else:
-            answer.wait_for_backend()
-
-    def _is_invited(self, answer: Answer) -> bool:
-        """Whether the client may send its body; not while the backend owes it a 100."""
-        request = self._request
-        return not request.passes_expectation or answer.taken > 0 or request.upload.bytes_taken > 0
-
-    def _time_is_up(self, answer: Answer) -> None:
-        if answer.reply is not None:
-            if answer.is_blocked_by_client:
-                if self._readers.still_read(self._hub.timeouts.idle_s):
-                    return
-                raise ClientGone("the client does not read its reply")
-            if self._waits_for_body:
-                raise ClientGone("the rest of the request's body did not arrive in time")
-            raise ReplyBroken("the backend fell silent inside its reply")
-        if self._waits_for_body:
-            if not self._is_invited(answer):
-                # The backend owed a 100, and the client need not have waited for it (RFC 9110, 10.1.1). It moves no
-                # health: who sends no body could have every backend left out that knows no expectations.
-                raise Refusal(504, "backend_silent", f"{self._upstream.name} left Expect: 100-continue unanswered")
-            raise body_too_slow()
-        raise self._silent()
-
     async def _finish(self, connection: BackendConnection, answer: Answer) -> Outcome:
         request, upload, reply = self._request, self._request.upload, answer.reply
         assert reply is not None
         if reply.status == SWITCHING_PROTOCOLS:
             lease = request.lease
-            was_let_go = lease is not None and self._hub.let_go(lease)
-            if lease is not None and not was_let_go:
-                answer.go_on()
+            was_let_go = self._hub.let_go(lease)
+            if not was_let_go:
+                answer.standing.go_on()
                 self._hub.prove(lease)
             try:
                 await self._tunnel(connection, answer.surplus)
             finally:
-                if lease is not None and was_let_go:
+                if was_let_go:
                     self._hub.fleet.end_tunnel(lease)
             return Outcome.SERVED
         self.client_persists = answer.client_persists
         # Bytes behind a reply's end belong to nobody: such a connection must never serve another client.
-        is_clean = upload.over and not answer.surplus and not connection.is_introduced
+        is_clean = upload.over and not answer.surplus
         if is_clean and may_be_kept(request.head, reply):
             connection.count(upload.bytes_sent)
             self._upstream.give_back(connection)

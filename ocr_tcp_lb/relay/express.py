@@ -83,7 +83,7 @@ class Ride:
         if lease is None:
             return False
         upstream = hub.upstreams[lease.backend]
-        connection = None if upstream.introduces_clients else upstream.take(client.wakeup, claim.arrived_at)
+        connection = upstream.take(client.wakeup, claim.arrived_at)
         if connection is None:
             return False
         self._connection = connection

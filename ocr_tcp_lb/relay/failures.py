@@ -24,6 +24,10 @@ class SinkBroke(LoadBalancerError):
     """A flow's sink takes no more bytes, ever."""
 
 
+class StillSilent(LoadBalancerError):
+    """The backend has had the whole request for unusually long, and said nothing."""
+
+
 class Refusal(LoadBalancerError):
     """The balancer itself answers the request, with this status and code."""
 

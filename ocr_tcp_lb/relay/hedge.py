@@ -9,46 +9,26 @@ first that has its reply whole, or the head of one too long to be held. That one
 import time
 
 from ocr_tcp_lb.balance.outcome import Outcome
-from ocr_tcp_lb.errors import LoadBalancerError
-from ocr_tcp_lb.relay.answer import PASSING_ERRORS, Answer
+from ocr_tcp_lb.relay.answer import PASSING_ERRORS
 from ocr_tcp_lb.relay.attempt import Attempt
 from ocr_tcp_lb.relay.claim import Claim
-from ocr_tcp_lb.relay.deadlines import NEVER
+from ocr_tcp_lb.relay.failures import StillSilent
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.request import Begun, Request
 from ocr_tcp_lb.relay.runner import Runner
+from ocr_tcp_lb.relay.turns import ImpatientTurns
 from ocr_tcp_lb.relay.upstream import Upstream
 
 LOOK_AGAIN_S = 0.5  # for a backend that can be asked: all are busy, or requests wait that were asked of nobody yet
 
 
-class StillSilent(LoadBalancerError):
-    """The backend has had the whole request for unusually long, and said nothing."""
-
-
 class FirstAttempt(Attempt):
-    """An attempt that raises StillSilent, and can give its connection away then."""
+    """An attempt that can give its connection away when it raises StillSilent."""
 
     def __init__(self, hub: Hub, request: Request, upstream: Upstream) -> None:
-        super().__init__(hub, request, upstream)
-        self._patience_s = hub.fleet.patience.limit_s
-        self._due = NEVER
-
-    def _set_deadline(self, answer: Answer) -> None:
-        super()._set_deadline(answer)
-        if self._is_unheard(answer):
-            client = self._request.client
-            if self._due == NEVER:
-                self._due = time.monotonic() + self._patience_s
-            client.deadline = min(client.deadline, self._due)
-
-    def _time_is_up(self, answer: Answer) -> None:
-        if self._is_unheard(answer) and time.monotonic() >= self._due:
-            raise StillSilent
-        super()._time_is_up(answer)
-
-    def _is_unheard(self, answer: Answer) -> bool:
-        return self._request.upload.over and not answer.taken
+        turns = ImpatientTurns(hub, request, upstream.name)
+        super().__init__(hub, request, upstream, turns)
+        self._patience_s = turns.patience_s
 
     def as_runner(self, runner: Runner) -> None:
         """Let a runner go on with it."""

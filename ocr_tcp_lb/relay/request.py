@@ -45,13 +45,14 @@ class Request:
 
     __slots__ = ("_hub", "client", "deadline", "head", "lease", "passes_expectation", "record", "upload")
 
+    lease: Lease  # of the attempt that is under way
+
     def __init__(self, hub: Hub, client: Client, head: RequestHead, upload: HeldBody | Upload, record: Record) -> None:
         self._hub = hub
         self.client = client
         self.head = head
         self.upload = upload
         self.record = record
-        self.lease: Lease | None = None  # of the attempt that is under way
         self.deadline: float | None = None  # when the answer is of no more use
         self.passes_expectation = passes_expectation(hub, head)  # `Expect: 100-continue` is the backend's to answer
 

@@ -137,7 +137,6 @@ class Runner:
         """A new connection: one that was idle may be stale, and to find that out is not worth it here."""
         self._allow(self._hub.timeouts.connect_s)
         connection = await connect(self._upstream, self.wakeup, lambda: self.expired)
-        connection.is_introduced = self._upstream.introduces_clients
         self.connected_at = time.monotonic()
         return connection
 

@@ -12,8 +12,9 @@ from ocr_tcp_lb.relay.client import Client
 from ocr_tcp_lb.relay.failures import ClientGone, Refusal
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import must_introduce, read_introduction
-from ocr_tcp_lb.relay.listener import Listener, ListenError, discard, open_missing, parts_of
+from ocr_tcp_lb.relay.listener import Listener
 from ocr_tcp_lb.relay.session import Session
+from ocr_tcp_lb.relay.sockets import ListenError, discard, is_at, open_missing, parts_of
 from ocr_tcp_lb.relay.talk import refuse
 from ocr_tcp_lb.relay.tcp import TcpSession
 from ocr_tcp_lb.wire.errors import RequestError
@@ -127,7 +128,7 @@ class Server:
         Raises ListenError, with nothing changed, if one of the others cannot be had.
         """
         parts = [part for address in addresses for part in parts_of(address)]
-        kept = [one for one in self._listeners if any(map(one.serves, parts))]
+        kept = [one for one in self._listeners if any(is_at(one.address, part) for part in parts)]
         opened = self._open_missing(addresses)
         for listener in self._listeners:
             if listener not in kept:
@@ -138,7 +139,7 @@ class Server:
         opened: list[socket.socket] = []
         try:
             for address in addresses:
-                opened += open_missing(address, self._listeners)
+                opened += open_missing(address, self.addresses)
         except ListenError as error:
             discard(opened)
             for one in self._listeners:

@@ -12,6 +12,7 @@ from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.introduction import header_for
 from ocr_tcp_lb.relay.record import Record
+from ocr_tcp_lb.relay.standing import Standing
 from ocr_tcp_lb.relay.talk import carry
 from ocr_tcp_lb.relay.tunnel import Tunnel
 from ocr_tcp_lb.relay.upstream import BackendConnection, Upstream
@@ -70,23 +71,19 @@ class TcpSession:
         record.leased = time.monotonic()
         record.attempts += 1
         record.backend = lease.backend.name
-        outcome = Outcome.CLIENT_LEFT
+        outcome, standing = Outcome.CLIENT_LEFT, Standing(self._hub, lease)
         try:
             upstream = self._hub.upstreams[lease.backend]
             introduction = header_for(self._client, upstream.config.send_proxy)
             connection = await self._connect(upstream)
-            self._hub.begin_reply(lease)
-            # Not at once: something before a dead service may accept for it, and close.
-            proof = self._hub.prove_after_a_while(lease)
-            try:
-                outcome = await self._pass_on(connection, introduction)
-            finally:
-                proof.cancel()
-                self._hub.end_reply(lease)
+            standing.go_on()
+            standing.prove_soon()  # not at once: something before a dead service may accept for it, and close
+            outcome = await self._pass_on(connection, introduction)
             return True
         except AttemptFailed as error:
             failure, outcome = error, error.outcome
         finally:
+            standing.take_back()
             claim.settle(outcome)
         if not claim.may_try_another(failure, may_run_twice=False):
             raise failure.as_refusal() from failure

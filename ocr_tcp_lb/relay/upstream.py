@@ -53,7 +53,7 @@ class BackendConnection(Fires):
         self.bytes_sent = 0  # in the exchanges that ended well
         self.bytes_received = 0  # the same; -1: nobody counted them
         self.idle_since = 0.0
-        self.is_introduced = False  # as one client's, by a PROXY header: it must not serve another
+        self.is_introduced = upstream.introduces_clients  # as one client's, by a PROXY header: it may serve no other
 
     @property
     def is_fresh(self) -> bool:
@@ -122,6 +122,8 @@ class Upstream:
 
         A request that cannot be sent again gets only one that was in use a moment ago, which can hardly be stale.
         """
+        if self.introduces_clients:
+            return None
         if now is None:
             now = time.monotonic()
         while self._idle:
@@ -140,7 +142,7 @@ class Upstream:
 
     def give_back(self, connection: BackendConnection, now: float | None = None) -> None:
         """Keep a connection whose last exchange ended cleanly, for a while; `now` is for who knows the time."""
-        if self._max_idle_s <= 0 or len(self._idle) >= MOST_IDLE or self._is_retired:
+        if self._max_idle_s <= 0 or len(self._idle) >= MOST_IDLE or self._is_retired or connection.is_introduced:
             connection.channel.close()
             return
         channel = connection.channel

@@ -619,7 +619,7 @@ def test_sizes_are_learned_from_a_sample_of_very_fast_answers() -> None:
     for _ in range(100):
         lease = world.lease(Ticket(world.now, 1000))
         world.settle(lease, after_s=0.0001)
-    assert 5 <= world.fleet.sizes._count <= 12
+    assert 5 <= world.fleet._sizes._count <= 12
 
 
 def test_a_trial_that_goes_on_for_long_is_passed_when_the_backend_has_proved_well() -> None:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 
 from ocr_tcp_lb.balance import Backend, BackendSpec, Fleet, Lease, Outcome, Ticket
-from ocr_tcp_lb.balance.fleet import Order
+from ocr_tcp_lb.balance.outlook import Order
 
 
 class World:

@@ -20,10 +20,10 @@ from ocr_tcp_lb.app import build_hub
 from ocr_tcp_lb.compiled import is_compiled
 from ocr_tcp_lb.config import Address, BackendConfig, Config, TcpAddress, UnixAddress
 from ocr_tcp_lb.relay.client import Client
-from ocr_tcp_lb.relay.listener import open_listeners
 from ocr_tcp_lb.relay.readiness import Wakeup
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.server import Server
+from ocr_tcp_lb.relay.sockets import open_listeners
 from ocr_tcp_lb.relay.upstream import Upstream
 
 T = TypeVar("T")

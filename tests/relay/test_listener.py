@@ -10,7 +10,8 @@ import pytest
 
 from ocr_tcp_lb.config import TcpAddress, UnixAddress
 from ocr_tcp_lb.relay import listener as listener_module
-from ocr_tcp_lb.relay.listener import Listener, ListenError, open_listeners
+from ocr_tcp_lb.relay.listener import Listener
+from ocr_tcp_lb.relay.sockets import ListenError, open_listeners
 
 from .support import LOCALHOST, Peer, open_descriptors, until
 

@@ -10,7 +10,7 @@ from ocr_tcp_lb.ops.admin.gate import AdminError, Gate
 from ocr_tcp_lb.ops.admin.http import READ_BYTES, Http, Places
 from ocr_tcp_lb.ops.admin.site import Site
 from ocr_tcp_lb.ops.monitor import Monitor
-from ocr_tcp_lb.relay.listener import BACKLOG, ListenError, SocketFile, address_of, open_listeners
+from ocr_tcp_lb.relay.sockets import BACKLOG, ListenError, SocketFile, address_of, open_listeners
 
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
