@@ -19,13 +19,13 @@ from ocr_tcp_lb.doors import Doors, open_doors
 from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.ops.accesslog import Clock, json_formatter, json_report, text_formatter
 from ocr_tcp_lb.ops.admin.listener import AdminListener, page_url
-from ocr_tcp_lb.ops.descriptors import allow_descriptors
 from ocr_tcp_lb.ops.intake import AccessLog, Intake
 from ocr_tcp_lb.ops.journal import flush_messages, is_journal, set_up_messages
 from ocr_tcp_lb.ops.monitor import About, Monitor
 from ocr_tcp_lb.ops.outlet import Outlet
 from ocr_tcp_lb.ops.systemd import Notifier
 from ocr_tcp_lb.ops.tally import Tally
+from ocr_tcp_lb.relay.descriptors import allow_descriptors
 from ocr_tcp_lb.relay.hub import Hub, spec_of
 from ocr_tcp_lb.relay.loop import choose_loop
 from ocr_tcp_lb.relay.poller import new_poller

@@ -12,6 +12,7 @@ from dataclasses import replace
 from ocr_tcp_lb.balance.backend import Backend
 from ocr_tcp_lb.config import Address, BackendConfig, Config
 from ocr_tcp_lb.errors import LoadBalancerError
+from ocr_tcp_lb.relay.descriptors import allow_descriptors
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.server import Server
 from ocr_tcp_lb.settings.faults import BadValue, did_you_mean
@@ -27,7 +28,7 @@ VERBS = {  # what follows each, and what it does
     "undrain": ("NAME", "put it back"),
     "add": ("URL[,KEY=VALUE...]", "let a backend join"),
     "remove": ("NAME", "let it go, once it has finished what it has"),
-    "weight": ("NAME NUMBER", "change its share"),
+    "weight": ("NAME NUMBER", "change how much it is preferred"),
     "reload": ("", "read the configuration again, as SIGHUP does"),
 }
 
@@ -95,6 +96,8 @@ class Operator:
         if self._owns_listeners:
             self._server.relisten(config.listen)  # the only part that may fail comes first
         self._hub.reconfigure(config)
+        if warning := allow_descriptors(config.limits.connections):
+            log.warning("reload: %s", warning)
         changed = self._renew_backends(config.backends)
         for name in held:
             log.warning("reload: a change of %s needs a restart", name.replace("_", "-"))

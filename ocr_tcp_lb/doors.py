@@ -33,10 +33,11 @@ class Doors:
 def open_doors(config: Config) -> Doors:
     """Bind what is configured, or take what systemd passed; nothing stays open if anything fails."""
     passed = passed_sockets()
-    token = read_token(config.admin_token_file) if config.admin_token_file else ""
-    clients = passed.clients or open_listeners(config.listen)  # first: who asks for our default admin port may have it
-    admin: Sequence[socket.socket] = ()
+    clients: Sequence[socket.socket] = passed.clients
+    admin: Sequence[socket.socket] = passed.admin
     try:
+        token = read_token(config.admin_token_file) if config.admin_token_file else ""
+        clients = clients or open_listeners(config.listen)  # first: who asks for our default admin port may have it
         admin = passed.admin or _open_admin(config)
         demand_token(admin, token)
     except BaseException:

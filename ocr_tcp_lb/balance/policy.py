@@ -34,7 +34,7 @@ class FastestFree:
         def key(backend: Backend) -> tuple[bool, int, float, int]:
             load = backend.in_flight / backend.limiter.sure
             service = backend.service
-            service_s = service.expected_s if backend.in_flight else service.optimistic_s(now)
+            service_s = service.expected_s if backend.in_flight > backend.replying else service.optimistic_s(now)
             speed = bucket_of(service_s / backend.weight)
             return load >= 1, speed, load, backend.last_grant
 

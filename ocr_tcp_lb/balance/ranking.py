@@ -63,13 +63,23 @@ def _best(heap: list[_Entry]) -> _Place | None:
 class Ranking:
     """Who is open, by speed; and how fast the busy ones will be free again."""
 
-    __slots__ = ("_busy_backends", "_busy_rates", "_busy_slots", "_fastest", "_free", "_places", "_probes")
+    __slots__ = (
+        "_busy_backends",
+        "_busy_rates",
+        "_busy_slots",
+        "_fastest",
+        "_free",
+        "_has_weights",
+        "_places",
+        "_probes",
+    )
 
     def __init__(self) -> None:
         self._places: dict[Backend, _Place] = {}
         self._free: list[_Entry] = []
         self._probes: list[_Entry] = []
         self._busy_backends = 0
+        self._has_weights = False
         self._busy_rates = [0] * BUCKETS  # of slots that free themselves, by speed, in RATE_UNIT
         self._busy_slots = [0] * BUCKETS
         self._fastest = BUCKETS  # the lowest step that was ever in the ledger: below it there is nothing to add up
@@ -79,9 +89,10 @@ class Ranking:
         place = self._places.get(backend)
         if place is None:
             place = self._places[backend] = _Place(backend)
+            self._has_weights = self._has_weights or backend.weight != 1.0
         service = backend.service
-        # One request measures anew where an estimate has expired; while it does, the others go by the old one.
-        service_s = service.expected_s if now <= service.expires_at or backend.in_flight else 0.0
+        # One request measures anew where an estimate has expired; till its reply begins, the others go by the old one.
+        service_s = service.expected_s if now <= service.expires_at or backend.in_flight > backend.replying else 0.0
         if service_s != place.service_s:
             place.service_s = service_s
             place.speed = place.bucket = bisect_left(_BOUNDS_S, service_s)
@@ -143,6 +154,10 @@ class Ranking:
         place = _best(self._free)
         if place is not None and not (self._busy_backends and self._is_held(place, position, waited_s)):
             return place.backend
+        if place is not None and self._has_weights:  # whoever is preferred is too slow now; others may not be
+            place = self._quickest_free()
+            if not self._is_held(place, position, waited_s):
+                return place.backend
         place = self._best_probe(may_pile)
         if place is not None and not self._is_held(place, position, waited_s):
             return place.backend
@@ -157,6 +172,11 @@ class Ranking:
         is_probed = place is not None and place.backend.in_flight > place.backend.limiter.sure
         return None if is_probed and not may_pile else place
 
+    def _quickest_free(self) -> _Place:
+        """Return which of the free ones takes the least time; there must be one. O(n), for fleets with weights."""
+        places: list[_Place] = [entry[-1] for entry in self._free if entry[-1].entry == entry[-2]]
+        return min(places, key=lambda place: place.service_s)
+
     def has_open(self, may_pile: bool = False) -> bool:
         """Whether any backend is free or may be probed."""
         return _best(self._free) is not None or self._best_probe(may_pile) is not None
@@ -166,6 +186,8 @@ class Ranking:
         free, probe = _best(self._free), self._best_probe(may_pile=False)
         if free is None:
             return math.inf if probe is None else probe.service_s
+        if self._has_weights:
+            free = self._quickest_free()
         return free.service_s if probe is None or free.service_s < probe.service_s else probe.service_s
 
     def _is_better_held(self, place: _Place, position: int) -> bool:

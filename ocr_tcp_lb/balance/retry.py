@@ -45,7 +45,7 @@ class RetryBudget:
 
     def __init__(self) -> None:
         self._granted = 0  # when last counted
-        self._counted_at = 0.0
+        self._counted_at = math.inf  # nothing yet: all counts in full at the first look
         self._requests = 0.0
         self._retries = 0.0
 

@@ -44,7 +44,7 @@ def _requests(monitor: Monitor) -> Iterator[Family]:
     )
     yield counter(
         f"{P}request_errors_total",
-        "Requests that the service failed: a 5xx, or a reply cut short.",
+        "Requests that the service failed: a 5xx but 501 and 505, or a reply cut short.",
         [(lab, t.errors) for lab, t in counted],
     )
     yield histogram(
@@ -86,7 +86,7 @@ def _queue(monitor: Monitor) -> Iterator[Family]:
     yield histogram(f"{P}event_loop_lag_seconds", "How late timers fire.", [(NO_LABELS, monitor.lag)])
     dropped = monitor.intake.lines_dropped
     if dropped is not None:
-        help_text = "Lines of the access log that its reader was too slow for."
+        help_text = "Lines of the access log that were not written: a slow reader, or a full disk."
         yield counter(f"{P}access_log_dropped_total", help_text, [(NO_LABELS, dropped)])
 
 
@@ -122,7 +122,11 @@ def _backends(monitor: Monitor) -> Iterator[Family]:
     yield gauge(f"{P}backend_concurrency", help_text, each(lambda one: one.sure))
     help_text = "Mean service time of the backend, as learned from good replies; 0 before the first."
     yield gauge(f"{P}backend_service_seconds", help_text, each(lambda one: one.service_ms / 1000))
-    yield gauge(f"{P}backend_weight", "The backend's share, as configured.", each(lambda one: one.weight))
+    yield gauge(
+        f"{P}backend_weight",
+        "The backend's weight, as configured: its share, or with policy queue a preference.",
+        each(lambda one: one.weight),
+    )
     ejections = each(lambda one: monitor.ejections[one.name])
     yield counter(f"{P}backend_ejections_total", "How often the backend was taken out of service.", ejections)
     yield counter(

@@ -9,6 +9,7 @@ Raises AttemptFailed (the client knows nothing of this attempt yet), ReplyBroken
 
 import time
 
+from ocr_tcp_lb.balance.health import State
 from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.relay.buffers import scratch_view
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, SinkBroke, SourceBroke
@@ -37,7 +38,7 @@ class Answer:
     is_delivered = False  # the client took the last byte
     reply: ReplyHead | None = None  # the final reply, once the client was told of it
     surplus = b""  # what the backend sent behind its reply
-    taken = 0  # bytes that the backend sent
+    taken = 0  # bytes that the backend sent before its reply began
     _download: Flow | None = None  # None also for a reply that went to the client whole, at once
     _held: HeldReply | None = None  # a reply on its way, of which the client knows nothing yet
     _inbox = b""  # the beginning of a reply's head
@@ -100,6 +101,8 @@ class Answer:
 
         The difference matters beyond this request: who broke is dying, perhaps, and must not be sent the next one.
         """
+        if self.has_held_error:
+            return self.cut_error()
         connection = self._connection
         said_nothing = not self._inbox and self._interim_replies == 0 and self._held is None
         is_first_news = said_nothing and not connection.is_fresh
@@ -127,7 +130,8 @@ class Answer:
     def _keep_from_client(self, reply: ReplyHead, data: bytes) -> bool:
         """Where another backend may have the request, pass no error on, and no small reply before it is whole.
 
-        So one that breaks off is tried again instead of being passed on broken. Raises AttemptFailed for a whole error.
+        So one that breaks off is tried again instead of being passed on broken. Raises AttemptFailed for an error that
+        is whole, or for which there is no room.
         """
         is_error = reply.status in PASSING_ERRORS
         is_partial = reply.framing is Framing.LENGTH and len(data) < reply.content_length
@@ -147,6 +151,16 @@ class Answer:
         hub, size = self._hub, reply.content_length
         has_length = reply.framing is Framing.LENGTH or reply.framing is Framing.NONE
         return has_length and size <= hub.limits.reply_buffer_bytes and hub.slabs.reserve(size)
+
+    @property
+    def has_held_error(self) -> bool:
+        """Whether an error is on its way, of which the client knows nothing."""
+        return self._held is not None and self._held.head.status in PASSING_ERRORS
+
+    def cut_error(self) -> AttemptFailed:
+        """What such an error is when it breaks off or stalls: an error all the same, but none to give to the client."""
+        assert self._held is not None
+        return self._errs(self._held.head, None)
 
     def _errs(self, reply: ReplyHead, held: HeldReply | None) -> AttemptFailed:
         return AttemptFailed(Outcome.SERVER_ERROR, f"{self._name} answered with status {reply.status}", reply=held)
@@ -215,7 +229,7 @@ class Answer:
             self._begin_download(reply, dechunk).begin(prelude, data, sent)
             if reply.status != SWITCHING_PROTOCOLS:
                 self.standing.go_on()
-                if reply.status < FIRST_SERVER_ERROR:
+                if reply.status < FIRST_SERVER_ERROR and not request.lease.backend.health.is_untroubled:
                     self.standing.prove_soon()
         request.client.ahead = 0
         request.record.answered = answered_at
@@ -271,7 +285,8 @@ class Answer:
         """Before the reply, the client is to send more: that is no silence, and others need not wait for the trial."""
         if self.reply is None and self._held is None:
             self.standing.go_on()
-            self.standing.prove_soon()
+            if self._request.lease.backend.health.state is State.TRIAL:  # its errors are not forgiven for that
+                self.standing.prove_soon()
 
     def wait_for_backend(self) -> None:
         """Before the reply, it is the backend's turn again."""

@@ -152,7 +152,7 @@ class Attempt:
                 raise ClientGone(str(error)) from error
             if upload.over:
                 request.client.inbox += upload.take_surplus()
-                if streamed:
+                if streamed and answer.reply is None:
                     answer.wait_for_backend()
                     request.lease.granted_at = time.monotonic()  # the upload is the client's time, not the backend's
         if answer.reply is None:

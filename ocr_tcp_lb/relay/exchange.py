@@ -72,8 +72,9 @@ class Exchange:
         try:
             record.began = self._began(claim)
             request = self._receive(begun)
+            claim = claim or Claim(self._hub, self._client, self._head)
             try:
-                await self._serve(request, claim or Claim(self._hub, self._client, self._head), begun)
+                await self._serve(request, claim, begun)
             except Refusal:
                 if self._kept is None:
                     raise

@@ -20,6 +20,7 @@ from ocr_tcp_lb.relay.tcp import TcpSession
 from ocr_tcp_lb.wire.errors import RequestError
 
 log = logging.getLogger(__name__)
+MOST_WITH_GHOSTS = 2  # times the limit of connections, where those count whose request goes on without them
 MOST_TURNED_AWAY = 256  # clients above the limit that are being answered at one time; more are reset at once
 
 
@@ -50,7 +51,8 @@ class Server:
         return len(self._clients) - len(self._ghosts)
 
     def _has_room(self) -> bool:
-        return self.connections < self._hub.limits.connections
+        most = self._hub.limits.connections
+        return self.connections < most and len(self._clients) < MOST_WITH_GHOSTS * most
 
     def _welcome(self, sock: socket.socket, address: str) -> None:
         client = Client(self._hub, sock, address)

@@ -24,8 +24,8 @@ class Standing:
             self._hub.begin_reply(self._lease)
 
     def prove_soon(self) -> None:
-        """Nor must a trial keep others away for so long: what breaks has mostly broken by then."""
-        if self._proof is None and not self._lease.backend.health.is_untroubled:
+        """Take the backend for well after a while, unless it is taken back: what breaks has mostly broken by then."""
+        if self._proof is None:
             self._proof = self._hub.prove_after_a_while(self._lease)
 
     def take_back(self) -> None:

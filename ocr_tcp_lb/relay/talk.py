@@ -72,15 +72,8 @@ async def linger(client: Client) -> None:
             await client.wakeup
 
 
-async def dismiss(client: Client, reply: bytes) -> None:
-    """Give a last answer that really arrives; closing is up to the caller. Raises ClientGone."""
-    client.allow(LINGER_S)
-    await send_all(client, reply)
-    await linger(client)
-
-
 async def refuse(hub: Hub, client: Client, refusal: Refusal, *, in_words: bool = True) -> None:
-    """Dismiss a client whose request was none, or who is one too many: with a reply, or a reset; and log it."""
+    """Dismiss a client whose request was none, or who is one too many: with a reply that arrives or a reset; log it."""
     record = Record(client.address, hub.new_request_id())
     record.began = time.monotonic()
     status, code, message, after_s = refusal.status, refusal.code, refusal.message, refusal.retry_after_s
@@ -88,14 +81,17 @@ async def refuse(hub: Hub, client: Client, refusal: Refusal, *, in_words: bool =
     try:
         if in_words:
             date, request_id = hub.date.line(record.began), record.request_id
-            await dismiss(client, error_reply(status, code, message, request_id, retry_after_s=after_s, extra=date))
+            client.allow(LINGER_S)
+            await send_all(client, error_reply(status, code, message, request_id, retry_after_s=after_s, extra=date))
             record.status = status
+            record.ended = time.monotonic()  # lingering is no part of the answer
+            await linger(client)
         else:
             client.break_off()
     except ClientGone:
         record.ending = "client_left"
     finally:
-        record.ended = time.monotonic()
+        record.ended = record.ended or time.monotonic()
         hub.on_record(record)
 
 

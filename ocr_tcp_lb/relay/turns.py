@@ -1,8 +1,8 @@
 """Whose turn it is in an exchange, for how long, and what it means when the time is up.
 
 The client's: it has to send more of its body, or to read its reply, within --idle-timeout. The backend's: it has to
-take the body, or to answer, within --response-timeout. The fleet is told the difference, too: what the client takes is
-no silence of the backend.
+take the body within the same time, and to answer within --response-timeout. The fleet is told the difference, too: what
+the client takes is no silence of the backend.
 """
 
 import time
@@ -85,7 +85,7 @@ class Turns:
                 # health: who sends no body could have every backend left out that knows no expectations.
                 raise Refusal(504, "backend_silent", f"{self._name} left Expect: 100-continue unanswered")
             raise body_too_slow()
-        raise self.silence()
+        raise answer.cut_error() if answer.has_held_error else self.silence()
 
     def silence(self) -> AttemptFailed:
         """What it means that the backend has said nothing for so long."""
@@ -100,6 +100,11 @@ class ImpatientTurns(Turns):
     def __init__(self, hub: Hub, request: Request, name: str) -> None:
         super().__init__(hub, request, name)
         self.patience_s = hub.fleet.patience.limit_s
+        self._due = NEVER
+
+    def begin(self) -> None:
+        """As of others; and another connection is silent from its own beginning."""
+        super().begin()
         self._due = NEVER
 
     def set_deadline(self, answer: Answer, is_deaf: bool) -> None:

@@ -318,7 +318,7 @@ OPTIONS: tuple[Option, ...] = (
 BACKEND_KEYS: tuple[Option, ...] = (
     Option("url", BACKEND_URL, "Backend", "where the service answers"),
     Option("name", NAME, "Backend", "its name in logs", "name"),
-    Option("weight", WEIGHT, "Backend", "its share relative to the others", "weight"),
+    Option("weight", WEIGHT, "Backend", "its share; with policy queue, how much it is preferred", "weight"),
     Option("concurrency", CONCURRENCY, "Backend", "requests it can work on at once", "concurrency"),
     Option("health", HEALTH_PATH, "Backend", "its path for health checks, which answers 2xx; none: TCP", "health_path"),
     Option("abandon", choice(*get_args(Abandon)), "Backend", "what is done when a client leaves", "abandon"),

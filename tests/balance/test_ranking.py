@@ -175,3 +175,27 @@ def test_an_estimate_that_expired_is_renewed_by_one_request_and_not_by_as_many_a
     ranking.refresh(forgotten, 1000.0)
     assert ranking.choose(1, 0.0) is fast
     assert FastestFree().pick([fast, forgotten], 1000.0, random.Random(1)) is fast
+
+
+@pytest.mark.parametrize(
+    ("preferred", "other"),
+    [(backend(0, 10.0, weight=10.0), backend(1, 2.0)), (backend(0, 5.0), backend(1, 1.0, weight=0.1))],
+    ids=["a large weight", "a small one"],
+)
+def test_whoever_is_preferred_but_held_hides_no_other(preferred: Backend, other: Backend) -> None:
+    fast = backend(2, 0.5)
+    ranking = ranking_of(preferred, other, fast)
+    fill(ranking, fast)
+    assert ranking.choose(1, 0.0) is other
+    assert ranking.hold_s() <= other.service.expected_s
+
+
+def test_estimate_expires_beside_a_tunnel_that_stands() -> None:
+    fast, forgotten = backend(0, 0.1, 4), backend(1, 10.0, 4)
+    ranking = ranking_of(fast, forgotten)
+    forgotten.take(Lease(forgotten, Ticket(0.0), 0.0, 0), 1)
+    forgotten.replying += 1
+    fast.service.learn(0.1, 1000.0)
+    for one in (fast, forgotten):
+        ranking.refresh(one, 1000.0)
+    assert ranking.choose(1, 0.0) is forgotten

@@ -51,3 +51,7 @@ def test_steady_traffic_counts_the_same_however_often_it_is_looked_at() -> None:
         often.spend(20 * second, float(second))
     seldom.spend(0, 0.0)
     assert often._recent(2000, 100.0)[0] == pytest.approx(seldom._recent(2000, 100.0)[0], rel=0.01)
+
+
+def test_clock_that_began_long_before_us_takes_nothing_away() -> None:
+    assert spend_all(RetryBudget(), 1000, 1e6) == FLOOR + SHARE * 1000

@@ -78,6 +78,19 @@ async def test_refused_clients_are_bounded_too(house: House, monkeypatch: pytest
     assert {record.ending for record in lb.records} == {"too_many_connections"}, "each has its line in the log"
 
 
+async def test_requests_that_outlive_their_clients_are_bounded_too(house: House) -> None:
+    backend = house.backend()
+    lb = house.balancer([backend], limits=Limits(connections=2), policy="round-robin")
+    for _ in range(4):
+        client = await lb.client()
+        await client.send(GET)
+        await (await backend.accept()).read_message()
+        client.reset()
+        await until(lambda: lb.server.connections == 0)
+    one_more = await lb.client()
+    assert (await one_more.read_message()).status == 503
+
+
 async def test_connection_over_the_clients_limit_is_reset_in_tcp_mode(house: House) -> None:
     backend = house.backend()
     lb = house.balancer([backend], mode="tcp", limits=Limits(connections_per_client=1))

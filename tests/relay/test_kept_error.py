@@ -132,8 +132,8 @@ async def test_what_cannot_be_held_is_not_kept(house: House, limits: Limits) -> 
     assert (await after(client, peer, ERROR)).status == 503
 
 
-async def test_body_that_is_still_to_come_ends_the_connection(house: House) -> None:
-    """It was held as far as it may, and the backend answered before it had it."""
+async def test_error_to_a_body_that_is_still_to_come_is_given_at_once(house: House) -> None:
+    """What streams cannot be sent to another."""
     limits = Limits(request_buffer_bytes=64 * 1024)
     _, client, peer = await one_busy(house, limits=limits, replay_post=True)
     await client.send(post(bytes(100_000))[:70_000])

@@ -12,10 +12,13 @@ def allow_descriptors(connections: int) -> str | None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
     if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        except (OSError, ValueError):  # a sandbox, or fs.nr_open is lower
+            most = soft
     if most == needed:
         return None
     return (
-        f"--max-connections {connections} may take {needed} open files, and this process is allowed {most}: clients "
-        "that find none left wait; raise the hard limit (ulimit -Hn, or LimitNOFILE= under systemd)"
+        f"--max-connections {connections} may take {needed} open files, and this process is allowed {most}: without any "
+        "left clients wait, or get 503; raise the hard limit (ulimit -Hn, or LimitNOFILE= under systemd)"
     )

@@ -4,7 +4,7 @@ import resource
 
 import pytest
 
-from ocr_tcp_lb.ops.descriptors import SPARE, allow_descriptors
+from ocr_tcp_lb.relay.descriptors import SPARE, allow_descriptors
 
 NEEDED = 2 * 4096 + SPARE
 UNLIMITED = resource.RLIM_INFINITY
