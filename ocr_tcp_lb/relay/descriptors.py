@@ -19,6 +19,6 @@ def allow_descriptors(connections: int) -> str | None:
     if most == needed:
         return None
     return (
-        f"--max-connections {connections} may take {needed} open files, and this process is allowed {most}: without any "
-        "left clients wait, or get 503; raise the hard limit (ulimit -Hn, or LimitNOFILE= under systemd)"
+        f"--max-connections {connections} may take {needed} open files, and this process is allowed {most}: with none "
+        "left, clients wait or get 503; raise the hard limit (ulimit -Hn, or LimitNOFILE= under systemd)"
     )
