@@ -62,7 +62,7 @@ class Fleet:
         self._grants = 0  # so far
         self._hold_until = math.inf
         self._displaced: list[Ticket] = []
-        self._assemble([self._enlist(spec) for spec in specs], 0.0)
+        self._assemble([self._enlist(spec) for spec in specs])
 
     @property
     def next_event_at(self) -> float:
@@ -237,7 +237,7 @@ class Fleet:
         """Let a new backend join, as the last of `backends`. Returns as `settle` does."""
         backend = self._enlist(spec)
         backend.is_draining = is_draining
-        self._assemble([*self.backends, backend], now)
+        self._assemble([*self.backends, backend])
         return self._serve_queue(now)
 
     def remove(self, backend: Backend, now: float) -> Sequence[Lease]:
@@ -247,14 +247,14 @@ class Fleet:
         """
         assert len(self.backends) > 1, "a fleet has at least one backend"
         backend.is_draining = backend.is_gone = True
-        self._assemble([one for one in self.backends if one is not backend], now)
+        self._assemble([one for one in self.backends if one is not backend])
         self._care.hasten_trials(now)
         return self._serve_queue(now)
 
     def adopt(self, backend: Backend, spec: BackendSpec, now: float) -> Sequence[Lease]:
         """Give a backend another name, weight or limit. Returns as `settle` does."""
         backend.adopt(spec, learns=self._learns)
-        self._assemble(self.backends, now)
+        self._assemble(self.backends)
         return self._serve_queue(now)
 
     def set_queue(self, size: int, order: Order, retries: int, timeout_s: float) -> None:
@@ -298,7 +298,7 @@ class Fleet:
     def _enlist(self, spec: BackendSpec) -> Backend:
         return Backend(spec, next(self._numbers), learns=self._learns, kin=self._kin)
 
-    def _assemble(self, backends: Sequence[Backend], now: float) -> None:
+    def _assemble(self, backends: Sequence[Backend]) -> None:
         """Make these the members; a roster is made anew, because it keeps them by what may have changed."""
         self.backends = tuple(backends)
         self._roster = roster_for(self.policy_name, self.backends, self._rng)

@@ -16,7 +16,7 @@ from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, ReplyBroken, Si
 from ocr_tcp_lb.relay.flow import FIRST_READ_BYTES, Flow
 from ocr_tcp_lb.relay.held_reply import HeldReply
 from ocr_tcp_lb.relay.hub import Hub
-from ocr_tcp_lb.relay.request import Request, debug_fields, own_fields
+from ocr_tcp_lb.relay.request import Request, added_fields
 from ocr_tcp_lb.relay.standing import Standing
 from ocr_tcp_lb.relay.upstream import BackendConnection
 from ocr_tcp_lb.wire.boundary import reply_head_end
@@ -211,7 +211,7 @@ class Answer:
         prelude = reply.forwarded(
             minor=head.minor,
             close=not self.client_persists,
-            extra=own_fields(request.record, answered_at) + self._further_fields(reply, answered_at),
+            extra=added_fields(self._hub, request.record, reply, answered_at),
         )[request.client.ahead :]
         self.reply = reply
         sent = 0
@@ -234,10 +234,6 @@ class Answer:
         request.client.ahead = 0
         request.record.answered = answered_at
         request.record.status = reply.status
-
-    def _further_fields(self, reply: ReplyHead, now: float) -> bytes:
-        fields = debug_fields(self._request.record) if self._hub.config.debug_headers else b""
-        return fields if reply.is_dated else fields + self._hub.date.line(now)
 
     def _send(self, message: bytes) -> int:
         try:

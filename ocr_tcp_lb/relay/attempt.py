@@ -5,8 +5,8 @@ whatever can move. So an upload that is still running, an early reply, a client 
 closes are all seen by the same few lines.
 
 `run` ends with an Outcome, or raises: AttemptFailed (no byte of a final reply reached the client), ReplyBroken
-(some did), ClientGone, RequestError (the body turned out malformed, too large or too slow), Refusal (nobody asked for
-it).
+(some did), ClientGone, RequestError (the body turned out malformed, too large or too slow), Refusal (no descriptor or
+port is left, or the backend never asked for the body).
 """
 
 import time
@@ -114,7 +114,7 @@ class Attempt:
     def _take_up(self, begun: Begun, answer: Answer) -> None:
         """Go on with what was begun elsewhere."""
         if self._request.client.expired:
-            raise self._turns.silence()
+            raise AttemptFailed.by_silence(self._upstream.name)
         begun.connection.channel.readable = True
         if begun.data:
             answer.take_in(begun.data)

@@ -23,7 +23,7 @@ from ocr_tcp_lb.relay.held_body import HeldBody
 from ocr_tcp_lb.relay.held_reply import HeldReply
 from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
-from ocr_tcp_lb.relay.request import Begun, Request, debug_fields, own_fields
+from ocr_tcp_lb.relay.request import Begun, Request, added_fields
 from ocr_tcp_lb.relay.talk import linger, send_all
 from ocr_tcp_lb.relay.upload import Upload
 from ocr_tcp_lb.relay.waiting import obtain
@@ -201,13 +201,9 @@ class Exchange:
         record.backend, record.asked, record.leased = kept.backend, kept.asked, kept.leased
         record.connected, record.answered, record.status = kept.connected, kept.answered, reply.status
         self._persists = self._may_persist()
-        own = own_fields(record, kept.answered)
-        if self._hub.config.debug_headers:
-            own += debug_fields(record)
-        if not reply.is_dated:
-            own += self._hub.date.line(kept.answered)
+        added = added_fields(self._hub, record, reply, kept.answered)
         body = kept.reply.body[: reply.content_length]
-        message = reply.forwarded(minor=head.minor, close=not self._persists, extra=own) + body
+        message = reply.forwarded(minor=head.minor, close=not self._persists, extra=added) + body
         try:
             client.allow(self._hub.timeouts.idle_s)
             await send_all(client, message[client.ahead :], self._hub.timeouts.idle_s)

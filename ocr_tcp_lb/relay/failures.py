@@ -55,6 +55,11 @@ class AttemptFailed(LoadBalancerError):
         self.nothing_sent = nothing_sent
         self.reply = reply
 
+    @classmethod
+    def by_silence(cls, name: str) -> "AttemptFailed":
+        """Make that of a backend that has said nothing for as long as it may."""
+        return cls(Outcome.SILENT, f"{name} did not answer in time")
+
     def as_refusal(self) -> Refusal:
         """What the client is told when no other attempt is allowed (RFC 9110 sections 15.6.3 and 15.6.5)."""
         match self.outcome:

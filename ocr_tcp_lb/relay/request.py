@@ -10,7 +10,7 @@ from ocr_tcp_lb.relay.hub import Hub
 from ocr_tcp_lb.relay.record import Record
 from ocr_tcp_lb.relay.upload import Upload
 from ocr_tcp_lb.relay.upstream import BackendConnection
-from ocr_tcp_lb.wire.head import RequestHead
+from ocr_tcp_lb.wire.head import ReplyHead, RequestHead
 
 
 def own_fields(record: Record, answered_at: float) -> bytes:
@@ -38,6 +38,14 @@ def own_fields(record: Record, answered_at: float) -> bytes:
 def debug_fields(record: Record) -> bytes:
     """What `--debug-headers` tells of the way of a reply."""
     return b"X-Backend: %b\r\nX-Attempts: %d\r\n" % (record.backend.encode("ascii"), record.attempts)
+
+
+def added_fields(hub: Hub, record: Record, reply: ReplyHead, answered_at: float) -> bytes:
+    """All that a final reply of a backend gets; the express lane, which never debugs, puts it together itself."""
+    fields = own_fields(record, answered_at)
+    if hub.config.debug_headers:
+        fields += debug_fields(record)
+    return fields if reply.is_dated else fields + hub.date.line(answered_at)
 
 
 class Request:

@@ -131,7 +131,7 @@ class Runner:
     async def _wait(self) -> None:
         await self.wakeup
         if self.expired:
-            raise AttemptFailed(Outcome.SILENT, f"{self._upstream.name} did not answer in time")
+            raise AttemptFailed.by_silence(self._upstream.name)
 
     async def _connect(self) -> BackendConnection:
         """A new connection: one that was idle may be stale, and to find that out is not worth it here."""

@@ -7,7 +7,6 @@ the client takes is no silence of the backend.
 
 import time
 
-from ocr_tcp_lb.balance.outcome import Outcome
 from ocr_tcp_lb.relay.answer import Answer
 from ocr_tcp_lb.relay.deadlines import NEVER
 from ocr_tcp_lb.relay.failures import AttemptFailed, ClientGone, Refusal, ReplyBroken, StillSilent
@@ -85,11 +84,7 @@ class Turns:
                 # health: who sends no body could have every backend left out that knows no expectations.
                 raise Refusal(504, "backend_silent", f"{self._name} left Expect: 100-continue unanswered")
             raise body_too_slow()
-        raise answer.cut_error() if answer.has_held_error else self.silence()
-
-    def silence(self) -> AttemptFailed:
-        """What it means that the backend has said nothing for so long."""
-        return AttemptFailed(Outcome.SILENT, f"{self._name} did not answer in time")
+        raise answer.cut_error() if answer.has_held_error else AttemptFailed.by_silence(self._name)
 
 
 class ImpatientTurns(Turns):

@@ -32,11 +32,16 @@ async def one_busy(house: House, **config: Any) -> tuple[Balancer, Peer, Peer]:
     return lb, clients[0], peer
 
 
-async def after(client: Peer, peer: Peer, sent: bytes, request: bytes = GET) -> Message:
-    """What the client gets when the first backend answers with this."""
+async def exchange(client: Peer, peer: Peer, sent: bytes = ERROR, request: bytes = GET) -> None:
+    """The first backend answers the client's request with this."""
     await client.send(request)
     await peer.read_message()
     await peer.send(sent)
+
+
+async def after(client: Peer, peer: Peer, sent: bytes, request: bytes = GET) -> Message:
+    """What the client gets when the first backend answers with this."""
+    await exchange(client, peer, sent, request)
     return await client.read_message(has_body=request is not HEAD)
 
 
@@ -60,9 +65,7 @@ async def test_client_gets_it_when_no_other_backend_became_free_in_time(house: H
 @pytest.mark.parametrize("cut", [len(ERROR) - 7, len(ERROR) - 1, len(ERROR)])
 async def test_its_body_may_come_later_than_its_head(house: House, cut: int) -> None:
     lb, client, peer = await one_busy(house)
-    await client.send(GET)
-    await peer.read_message()
-    await peer.send(ERROR[:cut])
+    await exchange(client, peer, ERROR[:cut])
     if cut < len(ERROR):
         await until(lambda: lb.hub.slabs.used_bytes == 7)
     await peer.send(ERROR[cut:] + b"and more")
@@ -94,9 +97,7 @@ async def test_client_gets_it_when_the_other_one_cannot_be_reached(house: House)
 
 async def test_client_gets_what_the_other_one_says_if_there_is_time(house: House) -> None:
     lb, client, peer = await one_busy(house, queue=LATER)
-    await client.send(GET)
-    await peer.read_message()
-    await peer.send(ERROR)
+    await exchange(client, peer)
     await until(lambda: lb.waiting == 1)
     assert lb.hub.slabs.used_bytes == 7
     busy = house.backends[1].peers[0]
@@ -109,9 +110,7 @@ async def test_client_gets_what_the_other_one_says_if_there_is_time(house: House
 
 async def test_client_is_told_of_the_last_backend_that_had_the_request(house: House) -> None:
     lb, client, peer = await one_busy(house, queue=LATER)
-    await client.send(GET)
-    await peer.read_message()
-    await peer.send(ERROR)
+    await exchange(client, peer)
     await until(lambda: lb.waiting == 1)
     busy = house.backends[1].peers[0]
     await busy.send(OK)
@@ -145,9 +144,7 @@ async def test_error_to_a_body_that_is_still_to_come_is_given_at_once(house: Hou
 
 async def test_client_that_leaves_meanwhile_leaves_no_memory_taken(house: House) -> None:
     lb, client, peer = await one_busy(house, queue=LATER)
-    await client.send(GET)
-    await peer.read_message()
-    await peer.send(ERROR)
+    await exchange(client, peer)
     await until(lambda: lb.waiting == 1)
     client.reset()
     await until(lambda: lb.waiting == 0)
@@ -157,9 +154,7 @@ async def test_client_that_leaves_meanwhile_leaves_no_memory_taken(house: House)
 
 async def test_client_that_left_while_the_error_came_leaves_no_memory_taken(house: House) -> None:
     lb, client, peer = await one_busy(house)
-    await client.send(GET)
-    await peer.read_message()
-    await peer.send(ERROR[:-1])
+    await exchange(client, peer, ERROR[:-1])
     await until(lambda: lb.hub.slabs.used_bytes == 7)
     client.reset()
     await peer.send(ERROR[-1:])

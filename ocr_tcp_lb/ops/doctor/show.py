@@ -12,7 +12,7 @@ from ocr_tcp_lb.errors import LoadBalancerError
 from ocr_tcp_lb.ops.doctor.examine import examine
 from ocr_tcp_lb.ops.doctor.findings import Findings
 from ocr_tcp_lb.ops.doctor.sample import Sample
-from ocr_tcp_lb.ops.printing import put
+from ocr_tcp_lb.ops.printing import harmless, put
 
 WELL, ILL = 0, 1
 
@@ -76,4 +76,4 @@ def _read_sample(path: str) -> Sample:
 
 def _tell(line: str) -> None:
     """Say it; what services said of themselves cannot fool the terminal."""
-    put("".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in line), sys.stderr)
+    put(harmless(line), sys.stderr)
